@@ -1,0 +1,404 @@
+"""
+Every error that Strongroom can answer with, in one tree.
+
+    StrongroomError
+    ├── RequestError           the caller's fault; asking again unchanged cannot help
+    │   ├── AuthenticationError    who are you?
+    │   ├── NotAllowedError       you may not
+    │   └── NotFoundError          there is no such thing (or it is not yours)
+    ├── ConflictError          the request is fine, the present state refuses it
+    ├── TransientError         nothing happened; retry later
+    ├── OutcomeUnknownError    it may have happened: look it up, never retry blindly
+    └── InvariantError         a promise is broken: stop and page
+
+Each leaf has a stable ``code``. The code is the ``type`` of the Temporal ``ApplicationError``
+and the ``code`` of the ``application/problem+json`` answer (RFC 9457); it never changes meaning.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+
+class StrongroomError(Exception):
+    """Base of every expected error. ``detail`` is safe to show to the caller."""
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    title: ClassVar[str] = "Internal error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, detail: str | None = None, *, errors: list[dict[str, str]] | None = None
+    ) -> None:
+        """Keep the caller-safe ``detail`` and, for bad input, the offending fields."""
+        super().__init__(detail or self.title)
+        self.detail = detail or self.title
+        self.errors = errors or []
+
+
+class RequestError(StrongroomError):
+    """The request itself is wrong."""
+
+    code, http_status, title = "bad_request", 400, "Bad request"
+
+
+class AuthenticationError(RequestError):
+    """No valid session or API key came with the request."""
+
+    code, http_status, title = "unauthenticated", 401, "Authentication required"
+
+
+class NotAllowedError(RequestError):
+    """The caller is known but lacks the role or scope."""
+
+    code, http_status, title = "forbidden", 403, "Not allowed"
+
+
+class NotFoundError(RequestError):
+    """The resource does not exist, or belongs to somebody else."""
+
+    code, http_status, title = "not_found", 404, "Not found"
+
+
+class ConflictError(StrongroomError):
+    """The present state refuses a well-formed request."""
+
+    code, http_status, title = "conflict", 409, "Conflict"
+
+
+class TransientError(StrongroomError):
+    """Nothing happened; the same request may work later."""
+
+    code, http_status, title, retryable = "temporarily_unavailable", 503, "Try again later", True
+
+
+class OutcomeUnknownError(StrongroomError):
+    """The effect may have happened; look it up before doing anything else."""
+
+    code, http_status, title, retryable = "outcome_unknown", 503, "Outcome unknown", True
+
+
+class InvariantError(StrongroomError):
+    """A promise of the books or of the write-ahead log is broken; stop and page."""
+
+    code, title = "invariant_violated", "Invariant violated"
+
+
+# --- bad input -----------------------------------------------------------------------------
+
+
+class ValidationError(RequestError):
+    """A field is missing, malformed or unknown."""
+
+    code, http_status, title = "validation_failed", 422, "Validation failed"
+
+
+class InvalidAmountError(RequestError):
+    """The amount is not a positive whole number of minor units within uint256."""
+
+    code, http_status, title = "invalid_amount", 422, "Invalid amount"
+
+
+class AmountOutOfRangeError(RequestError):
+    """The amount is below the asset's minimum or above its maximum."""
+
+    code, http_status, title = "amount_out_of_range", 422, "Amount out of range"
+
+
+class UnknownAssetError(RequestError):
+    """No enabled asset has this code."""
+
+    code, http_status, title = "unknown_asset", 422, "Unknown asset"
+
+
+class InvalidAddressError(RequestError):
+    """The destination is malformed, has a wrong checksum, or is the zero address."""
+
+    code, http_status, title = "invalid_address", 422, "Invalid address"
+
+
+class ForbiddenDestinationError(RequestError):
+    """The destination is one of our own wallets or the token's own contract."""
+
+    code, http_status, title = "forbidden_destination", 422, "Forbidden destination"
+
+
+class InvalidCursorError(RequestError):
+    """The pagination cursor was not issued by this list."""
+
+    code, http_status, title = "invalid_cursor", 400, "Invalid cursor"
+
+
+class InvalidPolicyError(RequestError):
+    """The policy document contradicts itself."""
+
+    code, http_status, title = "invalid_policy", 422, "Invalid policy"
+
+
+# --- idempotency ---------------------------------------------------------------------------
+
+
+class IdempotencyKeyMissingError(RequestError):
+    """A request that moves money came without an Idempotency-Key."""
+
+    code, http_status, title = "idempotency_key_missing", 400, "Idempotency-Key required"
+
+
+class IdempotencyKeyInvalidError(RequestError):
+    """The Idempotency-Key is empty, longer than 255 characters, or not printable ASCII."""
+
+    code, http_status, title = "idempotency_key_invalid", 400, "Invalid Idempotency-Key"
+
+
+class IdempotencyKeyReusedError(RequestError):
+    """The Idempotency-Key was used before with another body."""
+
+    code, http_status, title = "idempotency_key_reused", 422, "Idempotency-Key reused"
+
+
+# --- identity ------------------------------------------------------------------------------
+
+
+class InvalidCredentialsError(AuthenticationError):
+    """The email, password or second factor does not match."""
+
+    code, title = "invalid_credentials", "Invalid credentials"
+
+
+class SessionExpiredError(AuthenticationError):
+    """The session or key is over, revoked, or was never issued."""
+
+    code, title = "session_invalid", "Session or key is not valid"
+
+
+class SecondFactorRequiredError(NotAllowedError):
+    """A fresh one-time code or a step-up token is required and was not sent."""
+
+    code, title = "second_factor_required", "Second factor required"
+
+
+class SecondFactorNotEnabledError(NotAllowedError):
+    """Two-factor authentication must be enabled before any money operation."""
+
+    code, title = "second_factor_not_enabled", "Two-factor authentication is not enabled"
+
+
+class SecondFactorInvalidError(NotAllowedError):
+    """The one-time code is wrong, too old, or was used already."""
+
+    code, title = "second_factor_invalid", "One-time code refused"
+
+
+class SecondFactorLockedError(NotAllowedError):
+    """Too many wrong codes; locked for a while, longer each time."""
+
+    code, http_status, title = "second_factor_locked", 429, "Second factor locked"
+
+    def __init__(self, detail: str | None = None, *, retry_after_s: int = 30) -> None:
+        """Keep how long the caller must wait, in seconds."""
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+
+
+class SecondFactorAlreadyEnabledError(ConflictError):
+    """Two-factor authentication is on already; disable it first to enrol anew."""
+
+    code, title = "second_factor_already_enabled", "Second factor already enabled"
+
+
+class EnrolmentMissingError(ConflictError):
+    """There is no enrolment to confirm."""
+
+    code, title = "enrolment_missing", "No enrolment in progress"
+
+
+class EmailTakenError(ConflictError):
+    """Another user has this email."""
+
+    code, title = "email_taken", "Email already registered"
+
+
+class RoleMissingError(NotAllowedError):
+    """The caller lacks the role this operation asks for."""
+
+    code, title = "role_missing", "Role missing"
+
+
+class ScopeMissingError(NotAllowedError):
+    """The API key lacks the scope this operation asks for."""
+
+    code, title = "scope_missing", "Scope missing"
+
+
+# --- ledger --------------------------------------------------------------------------------
+
+
+class InsufficientAvailableBalanceError(ConflictError):
+    """The available balance does not cover the amount plus the fee."""
+
+    code, title = "insufficient_available_balance", "Insufficient available balance"
+
+
+class LimitExceededError(ConflictError):
+    """The operation would pass a limit of count or amount for the running window."""
+
+    code, title = "limit_exceeded", "Limit exceeded"
+
+
+class HoldStateError(ConflictError):
+    """The hold was captured, released or expired already, or does not cover the capture."""
+
+    code, title = "hold_state", "Hold is not open"
+
+
+class UnbalancedTransactionError(InvariantError):
+    """The entries of a ledger transaction do not sum to zero per asset."""
+
+    code, title = "unbalanced_transaction", "Unbalanced ledger transaction"
+
+
+class IdempotencyConflictError(InvariantError):
+    """A ledger transaction with this key exists and says something else."""
+
+    code, title = "ledger_key_conflict", "Ledger idempotency key conflict"
+
+
+class BrokenChainError(InvariantError):
+    """The hash chain over ledger and decisions does not verify."""
+
+    code, title = "hash_chain_broken", "Hash chain broken"
+
+
+# --- payouts and approvals -----------------------------------------------------------------
+
+
+class PayoutNotFoundError(NotFoundError):
+    """There is no such payout, or it is somebody else's."""
+
+    code, title = "payout_not_found", "Payout not found"
+
+
+class PayoutStateError(ConflictError):
+    """The payout has moved on; this operation is no longer possible."""
+
+    code, title = "payout_state", "Payout state refuses this"
+
+
+class OwnRequestError(NotAllowedError):
+    """Four eyes: nobody decides on their own request."""
+
+    code, title = "own_request", "Own request"
+
+
+class AlreadyDecidedError(ConflictError):
+    """This approver decided on this payout before."""
+
+    code, title = "already_decided", "Already decided"
+
+
+class ApprovalExpiredError(ConflictError):
+    """The time to approve is over."""
+
+    code, title = "approval_expired", "Approval expired"
+
+
+# --- chains and signing --------------------------------------------------------------------
+
+
+class ChainUnavailableError(TransientError):
+    """No RPC endpoint of the chain answers."""
+
+    code, title = "chain_unavailable", "Chain node unavailable"
+
+
+class WrongChainError(InvariantError):
+    """The RPC endpoint serves another chain than the settings say."""
+
+    code, title = "wrong_chain", "Wrong chain"
+
+
+class BroadcastUnknownError(OutcomeUnknownError):
+    """The node's answer to a broadcast was lost; the transaction may be in the pool."""
+
+    code, title = "broadcast_unknown", "Broadcast outcome unknown"
+
+
+class NonceTooLowError(OutcomeUnknownError):
+    """The chain has used this account nonce: by one of our attempts, or by a stranger."""
+
+    code, title = "nonce_too_low", "Account nonce already used"
+
+
+class FeeTooLowError(TransientError):
+    """The node wants a higher fee than this attempt pays."""
+
+    code, title = "fee_too_low", "Fee too low"
+
+
+class FeeAboveCeilingError(TransientError):
+    """The chain's present fee is above the configured ceiling."""
+
+    code, title = "fee_above_ceiling", "Chain fee above ceiling"
+
+
+class InsufficientGasFundsError(TransientError):
+    """The hot wallet cannot pay amount plus fee."""
+
+    code, title = "hot_wallet_short", "Hot wallet balance too low"
+
+
+class WouldRevertError(ConflictError):
+    """A dry run of the call reverts; it would burn the fee and move nothing."""
+
+    code, title = "would_revert", "Chain call would revert"
+
+
+class NodeRejectedError(InvariantError):
+    """The node refused a transaction for a reason that no retry can mend."""
+
+    code, title = "node_rejected", "Node rejected the transaction"
+
+
+class SigningRefusedError(InvariantError):
+    """The signer found the intent unapproved or different from what was asked."""
+
+    code, title = "signing_refused", "Signer refused"
+
+
+class SignerCeilingError(TransientError):
+    """The wallet's ceiling per hour is reached; signing goes on when the window moves."""
+
+    code, title = "signer_ceiling_reached", "Signer ceiling reached"
+
+
+class KeyUnavailableError(InvariantError):
+    """No key-encryption key with this id is configured."""
+
+    code, title = "key_unavailable", "Encryption key unavailable"
+
+
+# --- infrastructure ------------------------------------------------------------------------
+
+
+class DatabaseUnavailableError(TransientError):
+    """PostgreSQL does not answer."""
+
+    code, title = "database_unavailable", "Database unavailable"
+
+
+class WorkflowEngineUnavailableError(TransientError):
+    """The Temporal server does not answer, or no worker picked the request up in time."""
+
+    code, title = "workflow_engine_unavailable", "Workflow engine unavailable"
+
+
+def _leaves(base: type[StrongroomError]) -> Mapping[str, type[StrongroomError]]:
+    found = {base.code: base}
+    for child in base.__subclasses__():
+        found.update(_leaves(child))
+    return found
+
+
+def error_by_code(code: str) -> type[StrongroomError] | None:
+    """Return the class whose stable code this is, or None."""
+    return _leaves(StrongroomError).get(code)

@@ -1,0 +1,163 @@
+"""
+What the core asks of the outside, as Protocols. Adapters and their fakes pass one contract test.
+
+A chain outlet holds no state and decides nothing: everything that must survive a crash (account
+nonces, raw bytes, what was seen) is in the database before or after the call.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """What one chain transaction must move, and nothing about how."""
+
+    wallet_address: str
+    """Our wallet that pays."""
+    destination: str
+    amount_minor: int
+    contract_address: str | None
+    """The token's contract; None moves the native coin."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeeQuote:
+    """What the chain wants now, per unit of gas, in wei (EIP-1559)."""
+
+    base_fee_minor: int
+    max_fee_minor: int
+    priority_fee_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class GasEstimate:
+    """The gas limit for a transfer, or why it cannot work."""
+
+    gas_limit: int | None
+    revert_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UnsignedAttempt:
+    """Everything that is signed; the same values always give the same bytes (RFC 6979)."""
+
+    transfer: Transfer
+    chain_id: str
+    account_nonce: int
+    gas_limit: int
+    max_fee_minor: int
+    priority_fee_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedAttempt:
+    """Raw bytes ready to broadcast, and the txid they will have."""
+
+    raw: bytes
+    txid: str
+
+
+class BroadcastOutcome(StrEnum):
+    """What a node said of stored bytes; none of these is a reason to refund."""
+
+    ACCEPTED = "accepted"
+    ALREADY_KNOWN = "already_known"
+    """In the pool or on the chain: as good as accepted."""
+    REPLACED = "replaced"
+    """Another attempt with the same account nonce holds the place, or was mined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block header and the txids it holds."""
+
+    height: int
+    hash: str
+    parent_hash: str
+    txids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The tip of the chain as one node sees it."""
+
+    height: int
+    hash: str
+    base_fee_minor: int
+    """Base fee per gas of the tip, in wei."""
+    finalized_height: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a mined transaction did."""
+
+    txid: str
+    block_height: int
+    block_hash: str
+    succeeded: bool
+    """The transfer we meant took place: status 1 and, for a token, its ``Transfer`` log."""
+    network_fee_minor: int
+    """Gas used times effective gas price, in wei."""
+    outflow_minor: int
+    """What left our wallet in the asset; 0 when it did not succeed."""
+    received_minor: int
+    """What the destination got; a token may charge on the way."""
+
+
+class ChainOutlet(Protocol):
+    """One chain, through one or more nodes. Errors are leaves of ``domain.errors``."""
+
+    chain_id: str
+
+    async def head(self) -> Head:
+        """Return the tip."""
+        ...
+
+    async def block(self, height: int) -> Block | None:
+        """Return the canonical block at this height, or None above the tip."""
+        ...
+
+    async def quote_fee(self) -> FeeQuote:
+        """Return a fee that a transaction of the next blocks should offer."""
+        ...
+
+    async def estimate_gas(self, transfers: Sequence[Transfer]) -> list[GasEstimate]:
+        """Return a gas limit for each transfer, in order; a revert is an answer, not an error."""
+        ...
+
+    async def broadcast(self, raw: bytes) -> BroadcastOutcome:
+        """
+        Hand stored bytes to a node; may be repeated at will.
+
+        Raises:
+            BroadcastUnknownError: No answer; the node may have it.
+            FeeTooLowError: Its pool wants a higher fee.
+            NonceTooLowError: The nonce is used and this txid is not known to the node.
+            InsufficientGasFundsError: The wallet cannot pay it now.
+            NodeRejectedError: It can never be mined.
+        """
+        ...
+
+    async def receipt(self, txid: str, transfer: Transfer) -> Receipt | None:
+        """Return what the mined transaction did of this transfer; None while it is not mined."""
+        ...
+
+    async def balance_minor(self, address: str, *, contract_address: str | None = None) -> int:
+        """Return the address's balance at the tip, in minor units."""
+        ...
+
+    async def account_nonce(self, address: str) -> int:
+        """Return how many transactions of this address are mined (``latest``)."""
+        ...
+
+
+class TransactionSigner(Protocol):
+    """Signs with a key it alone can open."""
+
+    async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
+        """Return the bytes; deterministic, so that a repeat after a crash gives the same txid."""
+        ...

@@ -1,0 +1,93 @@
+"""
+Settings of each process, from the environment (prefix ``STRONGROOM_``). No secret has a default.
+
+Each process reads only its own class, so that the API never holds the wallet keys' key and the
+signer never holds the TOTP secrets' key. ``.env.example`` lists every variable; a test holds it
+against these classes.
+"""
+
+from datetime import timedelta
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class _Process(BaseSettings):
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    database_url: SecretStr = Field(
+        description="PostgreSQL as this process's own role: postgresql://role:password@host/db."
+    )
+    database_pool_size: int = Field(default=10, ge=1, description="Connections kept open.")
+    temporal_address: str = Field(description="host:port of the Temporal frontend.")
+    temporal_namespace: str = Field(default="strongroom", description="Temporal namespace.")
+    codec_keys: SecretStr = Field(
+        description="Keys that encrypt workflow payloads, id:base64 of 32 bytes, newest first."
+    )
+    log_level: str = Field(default="INFO", description="Python logging level.")
+    metrics_address: str | None = Field(
+        default=None, description="host:port of the Prometheus endpoint of a worker; unset: none."
+    )
+
+
+class ApiSettings(_Process):
+    """The HTTP API."""
+
+    data_keys: SecretStr = Field(
+        description="Keys that encrypt TOTP secrets, id:base64 of 32 bytes, newest first."
+    )
+    public_url: str = Field(description="Address that clients use, for Location headers.")
+    temporal_ui_url: str = Field(
+        default="", description="Address of the Temporal UI, for links and for CORS of the codec."
+    )
+    session_lifetime: timedelta = Field(
+        default=timedelta(hours=12), description="A session ends this long after login."
+    )
+    step_up_lifetime: timedelta = Field(
+        default=timedelta(minutes=5), description="A step-up token lives this long."
+    )
+    accept_timeout: timedelta = Field(
+        default=timedelta(seconds=15),
+        description="How long a request waits for a workflow's answer before 503.",
+    )
+    totp_issuer: str = Field(default="Strongroom", description="Name shown by authenticator apps.")
+
+
+class WorkerSettings(_Process):
+    """Workers of the wallet and chain task queues."""
+
+    evm_rpc_urls: str = Field(
+        description="RPC endpoints of the EVM chain, comma separated; later ones are fall-backs."
+    )
+    task_queue: str | None = Field(
+        default=None, description="Serve this task queue alone; unset: all but signing."
+    )
+
+
+class SignerSettings(_Process):
+    """The signer: the only process that holds the wallet keys' key."""
+
+    wallet_keys: SecretStr = Field(
+        description="Key-encryption keys of the wallets, id:base64 of 32 bytes, newest first."
+    )
+
+
+class MigrationSettings(BaseSettings):
+    """The migration job, which owns the schema."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    migration_database_url: SecretStr = Field(
+        description="PostgreSQL as the schema's owner; only the migration job holds it."
+    )
+    api_database_password: SecretStr = Field(description="Password given to role strongroom_api.")
+    worker_database_password: SecretStr = Field(
+        description="Password given to role strongroom_worker."
+    )
+    signer_database_password: SecretStr = Field(
+        description="Password given to role strongroom_signer."
+    )

@@ -1,0 +1,157 @@
+"""The write-ahead log of what leaves to a chain, and what the watcher saw there."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import Index, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from models.columns import minor_units, timestamp
+
+
+class ChainTransactionKind(StrEnum):
+    """Why we send it."""
+
+    PAYOUT = "payout"
+    NONCE_FILLER = "nonce_filler"
+    """Sends nothing to ourselves, to use up an account nonce that its owner gave back."""
+
+
+class ChainTransactionStatus(StrEnum):
+    """Steps of the one way out. The last four never change again, but for a reorg."""
+
+    PLANNED = "planned"
+    """Claimed from ready payouts; no account nonce yet."""
+    ALLOCATED = "allocated"
+    """Has its account nonce for good."""
+    SIGNED = "signed"
+    """Raw bytes and txid are stored."""
+    BROADCAST = "broadcast"
+    """A node took it, or may have."""
+    MINED = "mined"
+    """In a canonical block, not yet deep enough."""
+    CONFIRMED = "confirmed"
+    """Deep enough, and it did what we meant."""
+    REVERTED = "reverted"
+    """Deep enough, and it moved nothing: only the network fee is gone."""
+    ABANDONED = "abandoned"
+    """Given up before it was signed."""
+
+
+SETTLEABLE = (ChainTransactionStatus.CONFIRMED, ChainTransactionStatus.REVERTED)
+
+
+class ChainBatch(SQLModel, table=True):
+    """Chain transactions that were claimed together and that one workflow drives."""
+
+    __tablename__ = "chain_batch"
+
+    id: str = Field(primary_key=True)
+    claim_key: str = Field(unique=True)
+    """Asked twice with the same key, a claim answers the same batch."""
+    chain_id: str = Field(foreign_key="chain.id")
+    wallet_address: str = Field(foreign_key="blockchain_wallet.address")
+    waiting_for: str | None = None
+    """Error code of what holds the batch up now, for ``explain``."""
+    waiting_since: datetime | None = timestamp(nullable=True)
+    created_at: datetime = timestamp()
+
+
+class ChainTransaction(SQLModel, table=True):
+    """What we mean to happen on the chain, once; its attempts are candidates for the same place."""
+
+    __tablename__ = "chain_transaction"
+
+    id: str = Field(primary_key=True)
+    batch_id: str = Field(foreign_key="chain_batch.id", index=True)
+    chain_id: str = Field(foreign_key="chain.id")
+    wallet_address: str = Field(foreign_key="blockchain_wallet.address")
+    kind: str
+    asset: str = Field(foreign_key="asset.code")
+    destination: str
+    amount_minor: int = minor_units()
+    gas_limit: int | None = None
+    account_nonce: int | None = None
+    status: str
+    reason_code: str | None = None
+    txid: str | None = None
+    """The attempt that was mined."""
+    block_height: int | None = None
+    block_hash: str | None = None
+    network_fee_minor: int | None = minor_units(nullable=True)
+    """What the chain took for it, in the native asset."""
+    outflow_minor: int | None = minor_units(nullable=True)
+    """What left our wallet in the asset; a token may take more than the amount."""
+    settled_at: datetime | None = timestamp(nullable=True)
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+    __table_args__ = (
+        UniqueConstraint(
+            "chain_id", "wallet_address", "account_nonce", name="account_nonce_unique"
+        ),
+        Index("chain_transaction_by_status", "chain_id", "status"),
+    )
+
+
+class ChainAttempt(SQLModel, table=True):
+    """Signed bytes. They are stored before any node sees them, and never signed anew."""
+
+    __tablename__ = "chain_attempt"
+
+    id: str = Field(primary_key=True)
+    chain_transaction_id: str = Field(foreign_key="chain_transaction.id")
+    sequence: int
+    """0 for the first, then one more for each replacement."""
+    txid: str | None = Field(default=None, unique=True)
+    raw: bytes | None = None
+    """Null while the attempt is only planned."""
+    max_fee_minor: int = minor_units()
+    """``maxFeePerGas`` in wei (EIP-1559)."""
+    priority_fee_minor: int = minor_units()
+    """``maxPriorityFeePerGas`` in wei."""
+    signed_at: datetime | None = timestamp(nullable=True)
+    broadcast_at: datetime | None = timestamp(nullable=True)
+    """When a node last took it, or may have."""
+    last_error: str | None = None
+    created_at: datetime = timestamp()
+
+    __table_args__ = (
+        UniqueConstraint("chain_transaction_id", "sequence", name="attempt_sequence"),
+    )
+
+
+class ChainBlock(SQLModel, table=True):
+    """A block that the watcher read; the highest one is its cursor."""
+
+    __tablename__ = "chain_block"
+
+    chain_id: str = Field(primary_key=True, foreign_key="chain.id")
+    height: int = Field(primary_key=True)
+    hash: str
+    parent_hash: str
+    seen_at: datetime = timestamp()
+
+
+class ChainHead(SQLModel, table=True):
+    """What the watcher last saw of a chain, for ``explain`` and for metrics."""
+
+    __tablename__ = "chain_head"
+
+    chain_id: str = Field(primary_key=True, foreign_key="chain.id")
+    height: int
+    finalized_height: int | None = None
+    base_fee_minor: int | None = minor_units(nullable=True)
+    """Base fee per gas of the head, in wei."""
+    seen_at: datetime = timestamp()
+
+
+class ProcessHeartbeat(SQLModel, table=True):
+    """When a process last said that it is alive."""
+
+    __tablename__ = "process_heartbeat"
+
+    role: str = Field(primary_key=True)
+    instance: str = Field(primary_key=True)
+    started_at: datetime = timestamp()
+    seen_at: datetime = timestamp()

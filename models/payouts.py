@@ -1,0 +1,135 @@
+"""Payouts, the decisions on them, and the policy those decisions follow."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Column, Index, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+from models.columns import minor_units, timestamp
+
+
+class PayoutStatus(StrEnum):
+    """Where a payout stands. The last six never change again."""
+
+    AWAITING_APPROVAL = "awaiting_approval"
+    """Amount and fee are held; people are asked."""
+    READY = "ready"
+    """Held and approved; the next batch takes it."""
+    BATCHED = "batched"
+    """In a batch on its way to the chain: only forward from here, or refunded by a new entry."""
+    SETTLED = "settled"
+    """Confirmed on the chain to the policy's depth; the hold is captured."""
+    REFUSED = "refused"
+    """Never held anything: balance or limit did not allow it."""
+    REJECTED = "rejected"
+    """An approver said no; the hold is released."""
+    CANCELLED = "cancelled"
+    """The requester took it back in time; the hold is released."""
+    EXPIRED = "expired"
+    """Approvals did not arrive in time; the hold is released."""
+    REFUNDED = "refunded"
+    """The chain could not move it; the money is back on the available balance."""
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing can happen to the payout any more."""
+        return self not in OPEN_STATUSES
+
+
+OPEN_STATUSES = frozenset(
+    {PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY, PayoutStatus.BATCHED}
+)
+
+
+class Payout(SQLModel, table=True):
+    """One user's request to pay an external address."""
+
+    __tablename__ = "payout"
+
+    id: str = Field(primary_key=True)
+    user_id: str = Field(foreign_key="app_user.id", index=True)
+    principal: str
+    """Who asked: the user id, or the API key's id that acted for the user."""
+    idempotency_key: str = Field(max_length=255)
+    request_hash: str
+    """SHA-256 of the canonical body; the same key with another hash is refused."""
+    asset: str = Field(foreign_key="asset.code")
+    chain_id: str = Field(foreign_key="chain.id")
+    amount_minor: int = minor_units()
+    fee_minor: int = minor_units()
+    """Service fee, held with the amount."""
+    destination: str
+    note: str | None = Field(default=None, max_length=200)
+    status: str
+    reason_code: str | None = None
+    """Why it was refused, rejected or refunded: an error code."""
+    policy_version: int | None = Field(default=None, foreign_key="policy.version")
+    approvals_required: int = 0
+    approval_expires_at: datetime | None = timestamp(nullable=True)
+    hold_id: str | None = None
+    chain_transaction_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
+    notified_at: datetime | None = timestamp(nullable=True)
+    """When the workflow was told of the final status by the chain side."""
+    created_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+    __table_args__ = (
+        UniqueConstraint("principal", "idempotency_key", name="payout_idempotency"),
+        Index("payout_list", "created_at", "id"),
+        Index("payout_of_user", "user_id", "created_at", "id"),
+        Index("payout_by_status", "status", "created_at"),
+        Index("payout_of_chain_transaction", "chain_transaction_id"),
+    )
+
+
+class PayoutEvent(SQLModel, table=True):
+    """A line of a payout's history; never changed."""
+
+    __tablename__ = "payout_event"
+
+    id: int | None = Field(default=None, primary_key=True)
+    payout_id: str = Field(foreign_key="payout.id", index=True)
+    status: str
+    detail: str | None = None
+    at: datetime = timestamp()
+
+
+class DecisionKind(StrEnum):
+    """What an approver said."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class ApprovalDecision(SQLModel, table=True):
+    """One approver's decision on one payout, never changed; part of the hash chain."""
+
+    __tablename__ = "approval_decision"
+
+    id: str = Field(primary_key=True)
+    payout_id: str = Field(foreign_key="payout.id", index=True)
+    approver_id: str = Field(foreign_key="app_user.id")
+    decision: str
+    policy_version: int = Field(foreign_key="policy.version")
+    payout_hash: str
+    """SHA-256 of what was approved: payout id, asset, amount and destination."""
+    second_factor: str
+    """How the approver proved it: ``totp`` or ``step_up``."""
+    note: str | None = Field(default=None, max_length=500)
+    decided_at: datetime = timestamp()
+
+    __table_args__ = (UniqueConstraint("payout_id", "approver_id", name="decision_once"),)
+
+
+class Policy(SQLModel, table=True):
+    """A version of the approval policy; versions are added, never changed."""
+
+    __tablename__ = "policy"
+
+    version: int | None = Field(default=None, primary_key=True)
+    document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
+    created_by: str | None = None
+    created_at: datetime = timestamp()

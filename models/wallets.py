@@ -1,0 +1,125 @@
+"""Chains, assets and the wallets that hold them. Names of columns follow the eWallet proposal."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlmodel import Field, SQLModel
+
+from models.columns import minor_units, timestamp
+
+
+class Setting(SQLModel, table=True):
+    """A key and its value, such as ``primary_pub_key``: the eWallet's identifier."""
+
+    __tablename__ = "setting"
+
+    key: str = Field(primary_key=True)
+    value: str
+    inserted_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+PRIMARY_PUB_KEY = "primary_pub_key"
+"""The setting that holds the primary hot wallet's public key, hex, uncompressed (SEC 1)."""
+
+
+class Finality(StrEnum):
+    """When a mined transaction counts as settled."""
+
+    DEPTH = "depth"
+    """At ``confirmations_min`` confirmations; the block itself is the first."""
+    FINALIZED = "finalized"
+    """When the node's ``finalized`` block tag has reached it."""
+
+
+class Chain(SQLModel, table=True):
+    """A chain we pay out on."""
+
+    __tablename__ = "chain"
+
+    id: str = Field(primary_key=True)
+    """CAIP-2, such as ``eip155:1``."""
+    family: str
+    """Which package below ``chains/`` speaks to it."""
+    name: str
+    native_asset: str
+    """Code of the asset that pays network fees."""
+    finality: str = Finality.DEPTH
+    confirmations_min: int = Field(default=12, ge=1)
+    max_fee_ceiling_minor: int = minor_units()
+    """Highest ``maxFeePerGas`` we ever sign, in wei; above it batches wait."""
+    bump_after_s: int = Field(default=60, ge=1)
+    """A transaction still unmined after this many seconds is replaced with a higher fee."""
+    batch_size: int = Field(default=50, ge=1)
+    """Most chain transactions that one batch carries."""
+
+
+class AssetKind(StrEnum):
+    """How an asset moves on its chain."""
+
+    NATIVE = "native"
+    ERC20 = "erc20"
+
+
+class Asset(SQLModel, table=True):
+    """Something that can be owned and paid out."""
+
+    __tablename__ = "asset"
+
+    code: str = Field(primary_key=True, max_length=32)
+    chain_id: str = Field(foreign_key="chain.id")
+    kind: str
+    contract_address: str | None = None
+    """EIP-55; null for the native coin."""
+    decimals: int = Field(ge=0, le=77)
+    name: str
+    payout_fee_minor: int = minor_units(default=0)
+    """Service fee of one payout."""
+    payout_min_minor: int = minor_units(default=1)
+    payout_max_minor: int | None = minor_units(nullable=True)
+    enabled: bool = True
+
+    __table_args__ = (
+        UniqueConstraint("chain_id", "contract_address", name="asset_contract_unique"),
+        CheckConstraint("(kind = 'native') = (contract_address IS NULL)", name="asset_kind"),
+    )
+
+
+class WalletType(StrEnum):
+    """Whether we hold the key."""
+
+    HOT = "hot"
+    COLD = "cold"
+
+
+class BlockchainWallet(SQLModel, table=True):
+    """
+    An address of ours on a chain.
+
+    The table's column ``encrypted_priv_key`` is left out on purpose: only the signer's database
+    role may read it, and ``signing.vault`` asks for it by name.
+    """
+
+    __tablename__ = "blockchain_wallet"
+
+    uuid: str = Field(primary_key=True)
+    chain_id: str = Field(foreign_key="chain.id")
+    address: str = Field(unique=True)
+    pub_key: str
+    type: str
+    primary: bool = False
+    next_account_nonce: int = 0
+    """The account nonce (EVM) that the next chain transaction gets."""
+    inserted_at: datetime = timestamp()
+    updated_at: datetime = timestamp()
+
+
+class SignerCeiling(SQLModel, table=True):
+    """Most that the signer signs away per asset and wallet in a rolling hour."""
+
+    __tablename__ = "signer_ceiling"
+
+    address: str = Field(primary_key=True, foreign_key="blockchain_wallet.address")
+    asset: str = Field(primary_key=True, foreign_key="asset.code")
+    per_hour_minor: int = minor_units()
