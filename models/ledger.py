@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, UniqueConstraint
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -24,9 +24,15 @@ class LedgerAccount(SQLModel, table=True):
     """``credit`` for what we owe, ``debit`` for what we own."""
     balance_minor: int = minor_units(default=0)
     """Credits minus debits."""
+    is_floored: bool = False
+    """A customer's account: the database refuses to let its balance fall below zero."""
     version: int = 0
+    """Count of its entries."""
 
-    __table_args__ = (UniqueConstraint("code", "asset", name="ledger_account_code"),)
+    __table_args__ = (
+        UniqueConstraint("code", "asset", name="ledger_account_code"),
+        CheckConstraint("NOT is_floored OR balance_minor >= 0", name="balance_floor"),
+    )
 
 
 class LedgerTransaction(SQLModel, table=True):

@@ -1,0 +1,39 @@
+"""
+The chart of accounts: the code of every account a posting may touch.
+
+An account's balance is credits minus debits. What we owe (customers, capital, fees earned) is
+positive; what we own (``omnibus``) is negative, so that each asset sums to zero over all accounts
+and ``-omnibus`` must equal what the chain holds.
+"""
+
+
+def available(user_id: str) -> str:
+    """Return the account a customer can spend from; the database keeps it from going negative."""
+    return f"user:{user_id}:available"
+
+
+def held(user_id: str) -> str:
+    """Return the account that carries a customer's frozen money."""
+    return f"user:{user_id}:held"
+
+
+def omnibus_hot(chain_id: str) -> str:
+    """Return the mirror of our hot wallets on a chain."""
+    return f"omnibus:{chain_id}:hot"
+
+
+def inflight(chain_id: str) -> str:
+    """Return the account of money that has left a hold and is not yet confirmed on the chain."""
+    return f"inflight:{chain_id}"
+
+
+def network_fees(chain_id: str) -> str:
+    """Return the expense account of fees that a chain took."""
+    return f"fees:network:{chain_id}"
+
+
+SERVICE_FEES = "fees:service"
+"""Fees that customers paid us."""
+
+CAPITAL = "capital"
+"""The operator's own money, such as what pays for gas."""

@@ -1,0 +1,134 @@
+"""
+Posting rules: each movement of money has one, by name, and no other code builds entries.
+
+Amounts are minor units. The key of a posting is ``{resource}:{step}``; resources are unique, so a
+step of a payout or of a chain transaction is posted once.
+"""
+
+from datetime import datetime
+
+from domain.policy import LimitReservation
+from ledger import chart
+from ledger.posting import Entry, HoldChange, HoldOperation, Posting
+
+
+def _move(source: str, target: str, asset: str, amount_minor: int) -> tuple[Entry, ...]:
+    """Debit one account and credit another; moving nothing is no entry at all."""
+    if amount_minor == 0:
+        return ()
+    return (Entry(source, asset, -amount_minor), Entry(target, asset, amount_minor))
+
+
+def transfer(
+    *, key: str, source: str, target: str, asset: str, amount_minor: int, at: datetime
+) -> Posting:
+    """Move money between two accounts."""
+    return Posting(key, "transfer", None, _move(source, target, asset, amount_minor), at)
+
+
+def deposit(
+    *, txid: str, user_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
+) -> Posting:
+    """Credit a customer with what arrived on our hot wallet."""
+    entries = _move(chart.omnibus_hot(chain_id), chart.available(user_id), asset, amount_minor)
+    return Posting(f"{txid}:deposit", "deposit", txid, entries, at)
+
+
+def capital_in(
+    *, txid: str, chain_id: str, asset: str, amount_minor: int, at: datetime
+) -> Posting:
+    """Book the operator's own money that arrived on our hot wallet, such as gas."""
+    entries = _move(chart.omnibus_hot(chain_id), chart.CAPITAL, asset, amount_minor)
+    return Posting(f"{txid}:capital", "capital_in", txid, entries, at)
+
+
+def payout_freeze(
+    *,
+    payout_id: str,
+    hold_id: str,
+    user_id: str,
+    asset: str,
+    total_minor: int,
+    limits: tuple[LimitReservation, ...],
+    expires_at: datetime | None,
+    at: datetime,
+) -> Posting:
+    """Freeze amount plus fee: from available to held, with the limit counters raised."""
+    hold = HoldChange(
+        HoldOperation.PLACE, hold_id, user_id, asset, total_minor, expires_at, limits
+    )
+    entries = _move(chart.available(user_id), chart.held(user_id), asset, total_minor)
+    return Posting(f"{payout_id}:freeze", "payout_freeze", payout_id, entries, at, hold)
+
+
+def payout_release(
+    *,
+    payout_id: str,
+    hold_id: str,
+    user_id: str,
+    asset: str,
+    total_minor: int,
+    is_expiry: bool,
+    at: datetime,
+) -> Posting:
+    """Give a frozen payout back: from held to available, with the limit counters lowered."""
+    operation = HoldOperation.EXPIRE if is_expiry else HoldOperation.RELEASE
+    hold = HoldChange(operation, hold_id, user_id, asset, total_minor)
+    entries = _move(chart.held(user_id), chart.available(user_id), asset, total_minor)
+    return Posting(f"{payout_id}:release", "payout_release", payout_id, entries, at, hold)
+
+
+def payout_dispatch(
+    *,
+    payout_id: str,
+    hold_id: str,
+    user_id: str,
+    chain_id: str,
+    asset: str,
+    total_minor: int,
+    at: datetime,
+) -> Posting:
+    """Capture the hold into flight; from here no release can reach the money."""
+    hold = HoldChange(HoldOperation.CAPTURE, hold_id, user_id, asset, total_minor)
+    entries = _move(chart.held(user_id), chart.inflight(chain_id), asset, total_minor)
+    return Posting(f"{payout_id}:dispatch", "payout_dispatch", payout_id, entries, at, hold)
+
+
+def payout_settle(
+    *, payout_id: str, chain_id: str, asset: str, amount_minor: int, fee_minor: int, at: datetime
+) -> Posting:
+    """The chain moved the amount: out of flight and off the omnibus; the fee is earned."""
+    entries = _move(
+        chart.inflight(chain_id), chart.omnibus_hot(chain_id), asset, amount_minor
+    ) + _move(chart.inflight(chain_id), chart.SERVICE_FEES, asset, fee_minor)
+    return Posting(f"{payout_id}:settle", "payout_settle", payout_id, entries, at)
+
+
+def payout_return(
+    *, payout_id: str, user_id: str, chain_id: str, asset: str, total_minor: int, at: datetime
+) -> Posting:
+    """The chain did not move it: back to the customer as a new entry, never an undo."""
+    entries = _move(chart.inflight(chain_id), chart.available(user_id), asset, total_minor)
+    return Posting(f"{payout_id}:return", "payout_return", payout_id, entries, at)
+
+
+def network_fee(
+    *, chain_transaction_id: str, chain_id: str, asset: str, fee_minor: int, at: datetime
+) -> Posting:
+    """What the chain took for mining a transaction of ours."""
+    entries = _move(
+        chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, fee_minor
+    )
+    key = f"{chain_transaction_id}:network_fee"
+    return Posting(key, "network_fee", chain_transaction_id, entries, at)
+
+
+def token_surcharge(
+    *, chain_transaction_id: str, chain_id: str, asset: str, surcharge_minor: int, at: datetime
+) -> Posting:
+    """What a token's contract took from our wallet on top of the amount."""
+    entries = _move(
+        chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, surcharge_minor
+    )
+    key = f"{chain_transaction_id}:surcharge"
+    return Posting(key, "token_surcharge", chain_transaction_id, entries, at)
