@@ -10,6 +10,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from domain.payouts import (
+    Acceptance,
+    Decision,
+    DecisionOutcome,
+    OperatorAction,
+    PayoutOutcome,
+    PayoutRequest,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
@@ -160,4 +169,118 @@ class TransactionSigner(Protocol):
 
     async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
         """Return the bytes; deterministic, so that a repeat after a crash gives the same txid."""
+        ...
+
+
+@dataclass(frozen=True)
+class SettleOutcome:
+    """What a settlement round left of a batch."""
+
+    is_done: bool
+    """Every chain transaction of the batch is settled."""
+    to_notify: int
+    """Payouts that are final and whose workflows do not know it yet."""
+    bump_after_s: int
+    """How long an unmined transaction waits before it is replaced."""
+
+
+@dataclass(frozen=True)
+class SignOutcome:
+    """What the signer did with a batch."""
+
+    signed: int
+    refused: int
+
+
+class PayoutDesk(Protocol):
+    """The steps of one payout, each one unit of work that may be repeated."""
+
+    async def freeze(self, request: PayoutRequest) -> Acceptance:
+        """Write the payout and hold amount plus fee, or refuse it; a repeat answers the same."""
+        ...
+
+    async def decide(self, decision: Decision) -> DecisionOutcome:
+        """
+        Record an approver's decision and move the payout on when it is the last one needed.
+
+        Raises:
+            PayoutStateError, OwnRequestError, AlreadyDecidedError, ApprovalExpiredError,
+            RoleMissingError: It does not count, and nothing changed.
+        """
+        ...
+
+    async def cancel(self, payout_id: str) -> PayoutOutcome:
+        """Release the hold of a payout that no batch has taken; raise PayoutStateError else."""
+        ...
+
+    async def expire(self, payout_id: str) -> PayoutOutcome:
+        """Release the hold if approvals are still missing; otherwise say where it stands."""
+        ...
+
+    async def outcome(self, payout_id: str) -> PayoutOutcome:
+        """Return where the payout stands."""
+        ...
+
+
+class OutgoingLog(Protocol):
+    """The write-ahead log of chain transactions; every method is one unit of work."""
+
+    async def claim(self, *, chain_id: str, wallet_address: str, claim_key: str) -> str | None:
+        """Take ready payouts into a new batch and return its id; None when there are none."""
+        ...
+
+    async def allocate(self, batch_id: str) -> None:
+        """Give each planned transaction its account nonce and capture its payouts' holds."""
+        ...
+
+    async def give_up_refused(self, batch_id: str) -> int:
+        """Replace what the signer refused by nonce fillers; return how many there are now."""
+        ...
+
+    async def settle(self, batch_id: str) -> SettleOutcome:
+        """Post what the chain has confirmed and finish the payouts it paid."""
+        ...
+
+    async def refund(self, action: OperatorAction) -> PayoutOutcome:
+        """Refund a payout that was never signed; raise PayoutStateError else."""
+        ...
+
+    async def retry(self, action: OperatorAction) -> PayoutOutcome:
+        """Make a payout whose chain transaction was given up ready again."""
+        ...
+
+    async def unnotified(self, batch_id: str) -> list[PayoutOutcome]:
+        """Return the final payouts of a batch whose workflows were not told."""
+        ...
+
+    async def mark_notified(self, payout_ids: Sequence[str]) -> None:
+        """Remember that their workflows were told."""
+        ...
+
+
+class ChainRunner(Protocol):
+    """The steps of a batch that ask a node."""
+
+    async def prepare(self, batch_id: str) -> None:
+        """Plan fees and gas; raise a TransientError leaf while the batch must wait."""
+        ...
+
+    async def broadcast(self, batch_id: str) -> None:
+        """Hand every stored attempt that is not mined to a node."""
+        ...
+
+    async def plan_bumps(self, batch_id: str) -> int:
+        """Plan replacements for what is stuck; return how many attempts await signing."""
+        ...
+
+    async def watch_once(self) -> list[str]:
+        """Read the chain up to its tip; return the batches of which something moved."""
+        ...
+
+
+class BatchSigner(Protocol):
+    """Re-checks and signs."""
+
+    async def sign(self, batch_id: str) -> SignOutcome:
+        """Sign every planned attempt that is allowed; raise a TransientError leaf to wait."""
         ...

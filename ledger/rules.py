@@ -34,9 +34,7 @@ def deposit(
     return Posting(f"{txid}:deposit", "deposit", txid, entries, at)
 
 
-def capital_in(
-    *, txid: str, chain_id: str, asset: str, amount_minor: int, at: datetime
-) -> Posting:
+def capital_in(*, txid: str, chain_id: str, asset: str, amount_minor: int, at: datetime) -> Posting:
     """Book the operator's own money that arrived on our hot wallet, such as gas."""
     entries = _move(chart.omnibus_hot(chain_id), chart.CAPITAL, asset, amount_minor)
     return Posting(f"{txid}:capital", "capital_in", txid, entries, at)
@@ -54,9 +52,7 @@ def payout_freeze(
     at: datetime,
 ) -> Posting:
     """Freeze amount plus fee: from available to held, with the limit counters raised."""
-    hold = HoldChange(
-        HoldOperation.PLACE, hold_id, user_id, asset, total_minor, expires_at, limits
-    )
+    hold = HoldChange(HoldOperation.PLACE, hold_id, user_id, asset, total_minor, expires_at, limits)
     entries = _move(chart.available(user_id), chart.held(user_id), asset, total_minor)
     return Posting(f"{payout_id}:freeze", "payout_freeze", payout_id, entries, at, hold)
 
@@ -113,13 +109,21 @@ def payout_return(
 
 
 def network_fee(
-    *, chain_transaction_id: str, chain_id: str, asset: str, fee_minor: int, at: datetime
+    *,
+    chain_transaction_id: str,
+    block_hash: str,
+    chain_id: str,
+    asset: str,
+    fee_minor: int,
+    at: datetime,
 ) -> Posting:
-    """What the chain took for mining a transaction of ours."""
-    entries = _move(
-        chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, fee_minor
-    )
-    key = f"{chain_transaction_id}:network_fee"
+    """
+    What the chain took for mining a transaction of ours in this block.
+
+    After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference.
+    """
+    entries = _move(chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, fee_minor)
+    key = f"{chain_transaction_id}:network_fee:{block_hash}"
     return Posting(key, "network_fee", chain_transaction_id, entries, at)
 
 

@@ -101,4 +101,3 @@ async def _post(connection: AsyncConnection, postings: Sequence[Posting]) -> lis
 def _translated(error: DBAPIError) -> Exception:
     known = _ERROR_BY_SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "")
     return known() if known else error
-

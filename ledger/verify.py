@@ -60,9 +60,7 @@ async def verify(session: AsyncSession) -> AsyncIterator[Verification]:
     await session.exec(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))  # type: ignore[call-overload]
     previous_hash, sequence = "0" * 64, 0
     while True:
-        rows = (
-            await session.execute(_LINKS, {"after": sequence, "page": PAGE})
-        ).all()
+        rows = (await session.execute(_LINKS, {"after": sequence, "page": PAGE})).all()
         for row in rows:
             if broken := _broken_link(row, expected=sequence + 1, previous_hash=previous_hash):
                 yield Verification(sequence, broken)

@@ -1,7 +1,6 @@
 """Payouts, the decisions on them, and the policy those decisions follow."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Column, Index, UniqueConstraint
@@ -9,39 +8,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.columns import minor_units, timestamp
-
-
-class PayoutStatus(StrEnum):
-    """Where a payout stands. The last six never change again."""
-
-    AWAITING_APPROVAL = "awaiting_approval"
-    """Amount and fee are held; people are asked."""
-    READY = "ready"
-    """Held and approved; the next batch takes it."""
-    BATCHED = "batched"
-    """In a batch on its way to the chain: only forward from here, or refunded by a new entry."""
-    SETTLED = "settled"
-    """Confirmed on the chain to the policy's depth; the hold is captured."""
-    REFUSED = "refused"
-    """Never held anything: balance or limit did not allow it."""
-    REJECTED = "rejected"
-    """An approver said no; the hold is released."""
-    CANCELLED = "cancelled"
-    """The requester took it back in time; the hold is released."""
-    EXPIRED = "expired"
-    """Approvals did not arrive in time; the hold is released."""
-    REFUNDED = "refunded"
-    """The chain could not move it; the money is back on the available balance."""
-
-    @property
-    def is_final(self) -> bool:
-        """Tell whether nothing can happen to the payout any more."""
-        return self not in OPEN_STATUSES
-
-
-OPEN_STATUSES = frozenset(
-    {PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY, PayoutStatus.BATCHED}
-)
 
 
 class Payout(SQLModel, table=True):
@@ -95,13 +61,6 @@ class PayoutEvent(SQLModel, table=True):
     status: str
     detail: str | None = None
     at: datetime = timestamp()
-
-
-class DecisionKind(StrEnum):
-    """What an approver said."""
-
-    APPROVE = "approve"
-    REJECT = "reject"
 
 
 class ApprovalDecision(SQLModel, table=True):

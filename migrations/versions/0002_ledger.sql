@@ -300,3 +300,7 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON payout_event
     EXECUTE FUNCTION append_only();
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON policy
     EXECUTE FUNCTION append_only();
+
+-- Until an owner writes a policy, every payout needs two approvers.
+INSERT INTO policy (document, created_at)
+VALUES ('{"rules": [], "fallback_approvals": 2, "approval_expires_s": 86400, "limits": []}', now());

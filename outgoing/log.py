@@ -1,0 +1,142 @@
+"""
+The write-ahead log: claim ready payouts, allocate account nonces, settle, and an operator's hand.
+
+Each method is one unit of work and may be repeated: it changes only what is not done yet.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import update
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.ids import CHAIN_BATCH, CHAIN_TRANSACTION, derived_id
+from domain.payouts import OPEN_STATUSES, OperatorAction, PayoutOutcome, PayoutStatus
+from domain.ports import SettleOutcome
+from infra.database import Database
+from models.chain_transactions import (
+    ChainBatch,
+    ChainTransaction,
+    ChainTransactionKind,
+    ChainTransactionStatus,
+)
+from models.payouts import Payout
+from models.wallets import Chain
+from outgoing import allocation, operator, settlement
+from payouts.history import move, outcome_of
+
+
+class PostgresOutgoingLog:
+    """``domain.ports.OutgoingLog`` on PostgreSQL."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take the database as the worker's role."""
+        self._database = database
+        self._clock = clock
+
+    async def claim(self, *, chain_id: str, wallet_address: str, claim_key: str) -> str | None:
+        """Take ready payouts into a new batch and return its id; None when there are none."""
+        async with self._database.transaction() as session:
+            known = await session.exec(
+                select(ChainBatch.id).where(ChainBatch.claim_key == claim_key)
+            )
+            if batch_id := known.first():
+                return batch_id
+            ready = await self._lock_ready(session, chain_id)
+            if not ready:
+                return None
+            batch = ChainBatch(
+                id=derived_id(CHAIN_BATCH, claim_key),
+                claim_key=claim_key,
+                chain_id=chain_id,
+                wallet_address=wallet_address,
+                created_at=self._clock.now(),
+            )
+            session.add(batch)
+            await session.flush()
+            await self._plan(session, batch, ready)
+            return batch.id
+
+    async def _lock_ready(self, session: AsyncSession, chain_id: str) -> list[Payout]:
+        chain = await session.get_one(Chain, chain_id)
+        found = await session.exec(
+            select(Payout)
+            .where(Payout.chain_id == chain_id, Payout.status == PayoutStatus.READY)
+            .order_by(col(Payout.created_at), col(Payout.id))
+            .limit(chain.batch_size)
+            .with_for_update(skip_locked=True)
+        )
+        return list(found)
+
+    async def _plan(
+        self, session: AsyncSession, batch: ChainBatch, payouts: Sequence[Payout]
+    ) -> None:
+        for payout in payouts:
+            planned = ChainTransaction(
+                id=derived_id(CHAIN_TRANSACTION, batch.id, payout.id),
+                batch_id=batch.id,
+                chain_id=batch.chain_id,
+                wallet_address=batch.wallet_address,
+                kind=ChainTransactionKind.PAYOUT,
+                asset=payout.asset,
+                destination=payout.destination,
+                amount_minor=payout.amount_minor,
+                status=ChainTransactionStatus.PLANNED,
+            )
+            session.add(planned)
+        await session.flush()
+        for payout in payouts:
+            payout.chain_transaction_id = derived_id(CHAIN_TRANSACTION, batch.id, payout.id)
+        move(session, payouts, PayoutStatus.BATCHED, clock=self._clock, detail=batch.id)
+
+    async def allocate(self, batch_id: str) -> None:
+        """Give each planned transaction its account nonce and capture its payouts' holds."""
+        async with self._database.transaction() as session:
+            await allocation.allocate(session, batch_id, clock=self._clock)
+
+    async def give_up_refused(self, batch_id: str) -> int:
+        """Replace what the signer refused by nonce fillers; return how many there are now."""
+        async with self._database.transaction() as session:
+            return await allocation.fill_refused(session, batch_id, clock=self._clock)
+
+    async def settle(self, batch_id: str) -> SettleOutcome:
+        """Post what the chain has confirmed and finish the payouts it paid."""
+        async with self._database.transaction() as session:
+            return await settlement.settle(session, batch_id, clock=self._clock)
+
+    async def refund(self, action: OperatorAction) -> PayoutOutcome:
+        """Refund a payout that was never signed; raise PayoutStateError else."""
+        async with self._database.transaction() as session:
+            return await operator.refund(session, action, clock=self._clock)
+
+    async def retry(self, action: OperatorAction) -> PayoutOutcome:
+        """Make a payout whose chain transaction was given up ready again."""
+        async with self._database.transaction() as session:
+            return await operator.retry(session, action, clock=self._clock)
+
+    async def unnotified(self, batch_id: str) -> list[PayoutOutcome]:
+        """Return the final payouts of a batch whose workflows were not told."""
+        async with self._database.transaction() as session:
+            found = await session.exec(
+                select(Payout, ChainTransaction.txid)
+                .join(
+                    ChainTransaction,
+                    col(ChainTransaction.id) == col(Payout.chain_transaction_id),
+                )
+                .where(
+                    ChainTransaction.batch_id == batch_id,
+                    col(Payout.notified_at).is_(None),
+                    col(Payout.status).not_in(OPEN_STATUSES),
+                )
+            )
+            return [outcome_of(payout, txid=txid) for payout, txid in found]
+
+    async def mark_notified(self, payout_ids: Sequence[str]) -> None:
+        """Remember that their workflows were told."""
+        async with self._database.transaction() as session:
+            await session.execute(
+                update(Payout)
+                .where(col(Payout.id).in_(payout_ids))
+                .values(notified_at=self._clock.now())
+            )

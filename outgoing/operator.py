@@ -1,0 +1,96 @@
+"""An operator's hand on a payout that is stuck before it was signed: refund it, or try again."""
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.errors import PayoutStateError
+from domain.payouts import OperatorAction, PayoutOutcome, PayoutStatus
+from ledger.service import Ledger
+from models.chain_transactions import ChainTransaction, ChainTransactionStatus
+from models.payouts import Payout
+from outgoing.allocation import abandon_allocated, release_unsent
+from outgoing.records import locked_batch
+from outgoing.settlement import returned
+from payouts.history import locked_payout, move, outcome_of
+
+OPERATOR_REFUND = "refunded_by_operator"
+
+
+async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> PayoutOutcome:
+    """
+    Refund a batched payout that no signature exists for; a repeat answers the same.
+
+    Raises:
+        PayoutStateError: Signed already (it may be on the chain), or not in a batch at all.
+    """
+    payout = await session.get(Payout, action.payout_id)
+    if payout is not None and payout.status == PayoutStatus.REFUNDED:
+        return outcome_of(payout)
+    payout, row = await _locked_pair(session, action)
+    match row.status:
+        case ChainTransactionStatus.PLANNED:
+            row.status = ChainTransactionStatus.ABANDONED
+            await release_unsent(session, [payout], reason_code=OPERATOR_REFUND, clock=clock)
+            return outcome_of(payout)
+        case ChainTransactionStatus.ALLOCATED:
+            await abandon_allocated(session, row, clock=clock)
+        case ChainTransactionStatus.ABANDONED:
+            pass
+        case _:
+            msg = "The payout is signed and may be on the chain; it can only go forward."
+            raise PayoutStateError(msg)
+    await Ledger.post_in(session, [returned(payout, clock)])
+    move(
+        session,
+        [payout],
+        PayoutStatus.REFUNDED,
+        clock=clock,
+        reason_code=OPERATOR_REFUND,
+        detail=f"by {action.operator_id}",
+    )
+    return outcome_of(payout)
+
+
+async def retry(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> PayoutOutcome:
+    """
+    Make a payout whose chain transaction was given up ready for another batch.
+
+    Its money stays in flight: capturing the hold again is the same ledger key and posts nothing.
+
+    Raises:
+        PayoutStateError: Its chain transaction is still on its way, or there is none.
+    """
+    payout, row = await _locked_pair(session, action)
+    if row.status != ChainTransactionStatus.ABANDONED:
+        msg = "The payout is on its way; there is nothing to try again."
+        raise PayoutStateError(msg)
+    payout.chain_transaction_id = None
+    detail = f"tried again by {action.operator_id}"
+    move(session, [payout], PayoutStatus.READY, clock=clock, detail=detail)
+    return outcome_of(payout)
+
+
+async def _locked_pair(
+    session: AsyncSession, action: OperatorAction
+) -> tuple[Payout, ChainTransaction]:
+    """Lock batch, then transaction, then payout: the order of every step of a batch."""
+    found = await session.exec(
+        select(ChainTransaction)
+        .join(Payout, Payout.chain_transaction_id == ChainTransaction.id)  # type: ignore[arg-type]
+        .where(Payout.id == action.payout_id)
+    )
+    seen = found.first()
+    if seen is None:
+        msg = "The payout is not in a batch; cancel it instead."
+        raise PayoutStateError(msg)
+    await locked_batch(session, seen.batch_id)
+    row = await session.get_one(
+        ChainTransaction, seen.id, with_for_update=True, populate_existing=True
+    )
+    payout = await locked_payout(session, action.payout_id)
+    await session.refresh(payout)
+    if payout.status != PayoutStatus.BATCHED or payout.chain_transaction_id != row.id:
+        msg = f"The payout is {payout.status}; it is not stuck."
+        raise PayoutStateError(msg)
+    return payout, row

@@ -1,0 +1,114 @@
+"""Reading and locking rows of the write-ahead log."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.ports import Transfer
+from models.chain_transactions import (
+    ChainAttempt,
+    ChainBatch,
+    ChainTransaction,
+    ChainTransactionKind,
+    ChainTransactionStatus,
+)
+from models.payouts import Payout
+from models.wallets import Asset
+
+OPEN = (
+    ChainTransactionStatus.PLANNED,
+    ChainTransactionStatus.ALLOCATED,
+    ChainTransactionStatus.SIGNED,
+    ChainTransactionStatus.BROADCAST,
+    ChainTransactionStatus.MINED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A chain transaction with what it moves and in which asset."""
+
+    row: ChainTransaction
+    transfer: Transfer
+
+
+async def transactions_of(
+    session: AsyncSession,
+    batch_id: str,
+    *statuses: ChainTransactionStatus,
+    lock: bool = False,
+) -> list[Planned]:
+    """Return a batch's chain transactions in these states, in order of account nonce and id."""
+    query = (
+        select(ChainTransaction, Asset.contract_address)
+        .join(Asset, col(Asset.code) == col(ChainTransaction.asset))
+        .where(ChainTransaction.batch_id == batch_id, col(ChainTransaction.status).in_(statuses))
+        .order_by(col(ChainTransaction.account_nonce), col(ChainTransaction.id))
+    )
+    if lock:
+        query = query.with_for_update(of=ChainTransaction)  # type: ignore[arg-type]
+    return [Planned(row, transfer_of(row, contract)) for row, contract in await session.exec(query)]
+
+
+def transfer_of(row: ChainTransaction, contract_address: str | None) -> Transfer:
+    """Return what a chain transaction moves; a filler moves nothing of the native coin."""
+    is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
+    return Transfer(
+        wallet_address=row.wallet_address,
+        destination=row.destination,
+        amount_minor=row.amount_minor,
+        contract_address=None if is_filler else contract_address,
+    )
+
+
+async def payouts_of(
+    session: AsyncSession, transaction_ids: Sequence[str], *, lock: bool = False
+) -> list[Payout]:
+    """Return the payouts that these chain transactions pay, in order of id."""
+    query = (
+        select(Payout)
+        .where(col(Payout.chain_transaction_id).in_(transaction_ids))
+        .order_by(col(Payout.id))
+    )
+    return list(await session.exec(query.with_for_update() if lock else query))
+
+
+async def latest_attempts(
+    session: AsyncSession, transaction_ids: Sequence[str]
+) -> dict[str, ChainAttempt]:
+    """Return the newest attempt of each chain transaction, by the transaction's id."""
+    found = await session.exec(
+        select(ChainAttempt)
+        .where(col(ChainAttempt.chain_transaction_id).in_(transaction_ids))
+        .order_by(col(ChainAttempt.sequence))
+    )
+    return {attempt.chain_transaction_id: attempt for attempt in found}
+
+
+async def unsettled_outflow(
+    session: AsyncSession, *, wallet_address: str, asset: str, besides_batch: str
+) -> int:
+    """Return what other batches have signed away and no block has taken yet, in minor units."""
+    found = await session.exec(
+        select(func.sum(ChainTransaction.amount_minor)).where(
+            ChainTransaction.wallet_address == wallet_address,
+            ChainTransaction.asset == asset,
+            ChainTransaction.batch_id != besides_batch,
+            col(ChainTransaction.status).in_(
+                [
+                    ChainTransactionStatus.ALLOCATED,
+                    ChainTransactionStatus.SIGNED,
+                    ChainTransactionStatus.BROADCAST,
+                ]
+            ),
+        )
+    )
+    return int(found.one() or 0)
+
+
+async def locked_batch(session: AsyncSession, batch_id: str) -> ChainBatch:
+    """Return the batch with its row locked; every step of a batch takes this lock first."""
+    return await session.get_one(ChainBatch, batch_id, with_for_update=True)

@@ -1,0 +1,238 @@
+"""
+The steps of one payout before the chain: freeze, decide, cancel, expire.
+
+Each method is one unit of work. A workflow may repeat any of them after a crash, so each looks at
+what is there before it changes anything.
+"""
+
+from sqlmodel import select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.errors import (
+    InsufficientAvailableBalanceError,
+    LimitExceededError,
+    PayoutStateError,
+    RequestError,
+    StrongroomError,
+)
+from domain.ids import HOLD, derived_id
+from domain.payouts import (
+    Acceptance,
+    Decision,
+    DecisionOutcome,
+    PayoutOutcome,
+    PayoutRequest,
+    PayoutStatus,
+)
+from domain.policy import limit_reservations, requirement
+from infra.database import Database
+from ledger import rules
+from ledger.posting import Posting
+from ledger.service import Ledger
+from models.chain_transactions import ChainTransaction
+from models.payouts import Payout, PayoutEvent
+from payouts.approvals import record_decision
+from payouts.history import locked_payout, move, outcome_of
+from payouts.policy import PolicyVersion, current_policy
+from payouts.validation import PayoutTarget, validate_target
+
+CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
+
+
+class PostgresPayoutDesk:
+    """``domain.ports.PayoutDesk`` on PostgreSQL."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take the database as the worker's role."""
+        self._database = database
+        self._clock = clock
+
+    async def freeze(self, request: PayoutRequest) -> Acceptance:
+        """Write the payout and hold amount plus fee, or refuse it; a repeat answers the same."""
+        try:
+            return await self._try_freeze(request)
+        except (InsufficientAvailableBalanceError, LimitExceededError) as refusal:
+            return await self._refuse(request, refusal)
+        except RequestError as refusal:
+            return _refusal(request, refusal)
+
+    async def _try_freeze(self, request: PayoutRequest) -> Acceptance:
+        async with self._database.transaction() as session:
+            if known := await session.get(Payout, request.payout_id):
+                return _acceptance(known)
+            target = await validate_target(
+                session,
+                asset_code=request.asset,
+                amount_minor=request.amount_minor,
+                destination=request.destination,
+            )
+            policy = await current_policy(session)
+            payout = self._new_payout(request, target, policy)
+            session.add(payout)
+            session.add(PayoutEvent(payout_id=payout.id, status=payout.status))
+            await session.flush()
+            limits = limit_reservations(
+                policy.document,
+                asset=payout.asset,
+                amount_minor=payout.amount_minor,
+                at=payout.created_at,
+            )
+            posting = rules.payout_freeze(
+                payout_id=payout.id,
+                hold_id=str(payout.hold_id),
+                user_id=payout.user_id,
+                asset=payout.asset,
+                total_minor=payout.amount_minor + payout.fee_minor,
+                limits=limits,
+                expires_at=payout.approval_expires_at,
+                at=payout.created_at,
+            )
+            await Ledger.post_in(session, [posting])
+            return _acceptance(payout)
+
+    def _new_payout(
+        self, request: PayoutRequest, target: PayoutTarget, policy: PolicyVersion
+    ) -> Payout:
+        now = self._clock.now()
+        needed = requirement(
+            policy.document, asset=request.asset, amount_minor=request.amount_minor
+        )
+        is_open = needed.approvals > 0
+        return Payout(
+            id=request.payout_id,
+            user_id=request.user_id,
+            principal=request.principal,
+            idempotency_key=request.idempotency_key,
+            request_hash=request.request_hash,
+            asset=request.asset,
+            chain_id=target.asset.chain_id,
+            amount_minor=request.amount_minor,
+            fee_minor=target.asset.payout_fee_minor,
+            destination=target.destination,
+            note=request.note,
+            status=PayoutStatus.AWAITING_APPROVAL if is_open else PayoutStatus.READY,
+            policy_version=policy.version,
+            approvals_required=needed.approvals,
+            approval_expires_at=now + needed.expires_after if is_open else None,
+            hold_id=derived_id(HOLD, request.payout_id),
+            created_at=now,
+            updated_at=now,
+        )
+
+    async def _refuse(self, request: PayoutRequest, refusal: StrongroomError) -> Acceptance:
+        """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
+        async with self._database.transaction() as session:
+            if known := await session.get(Payout, request.payout_id):
+                return _acceptance(known)
+            target = await validate_target(
+                session,
+                asset_code=request.asset,
+                amount_minor=request.amount_minor,
+                destination=request.destination,
+            )
+            payout = self._new_payout(request, target, await current_policy(session))
+            payout.hold_id = payout.approval_expires_at = None
+            session.add(payout)
+            await session.flush()
+            move(
+                session,
+                [payout],
+                PayoutStatus.REFUSED,
+                clock=self._clock,
+                reason_code=refusal.code,
+                detail=refusal.detail,
+            )
+            return _acceptance(payout, reason=refusal.detail)
+
+    async def decide(self, decision: Decision) -> DecisionOutcome:
+        """Record an approver's decision; see ``payouts.approvals``."""
+        async with self._database.transaction() as session:
+            payout = await locked_payout(session, decision.payout_id)
+            outcome = await record_decision(session, payout, decision, clock=self._clock)
+            if outcome.status == payout.status:
+                return outcome
+            if outcome.status == PayoutStatus.REJECTED:
+                await self._release(session, payout, PayoutStatus.REJECTED, detail=decision.note)
+            else:
+                move(session, [payout], outcome.status, clock=self._clock)
+            return outcome
+
+    async def cancel(self, payout_id: str) -> PayoutOutcome:
+        """Release the hold of a payout that no batch has taken; a repeat answers the same."""
+        async with self._database.transaction() as session:
+            payout = await locked_payout(session, payout_id)
+            if payout.status != PayoutStatus.CANCELLED:
+                if payout.status not in CANCELLABLE:
+                    msg = f"A payout that is {payout.status} cannot be cancelled."
+                    raise PayoutStateError(msg)
+                await self._release(session, payout, PayoutStatus.CANCELLED)
+            return outcome_of(payout)
+
+    async def expire(self, payout_id: str) -> PayoutOutcome:
+        """Release the hold if approvals are still missing; otherwise say where it stands."""
+        async with self._database.transaction() as session:
+            payout = await locked_payout(session, payout_id)
+            if payout.status == PayoutStatus.AWAITING_APPROVAL:
+                await self._release(session, payout, PayoutStatus.EXPIRED)
+            return outcome_of(payout)
+
+    async def outcome(self, payout_id: str) -> PayoutOutcome:
+        """Return where the payout stands."""
+        async with self._database.transaction() as session:
+            payout = await session.get_one(Payout, payout_id)
+            txid = await session.exec(
+                select(ChainTransaction.txid).where(
+                    ChainTransaction.id == payout.chain_transaction_id
+                )
+            )
+            return outcome_of(payout, txid=txid.first())
+
+    async def _release(
+        self,
+        session: AsyncSession,
+        payout: Payout,
+        status: PayoutStatus,
+        *,
+        detail: str | None = None,
+    ) -> None:
+        await Ledger.post_in(
+            session,
+            [release_posting(payout, self._clock, is_expiry=status == PayoutStatus.EXPIRED)],
+        )
+        move(session, [payout], status, clock=self._clock, detail=detail)
+
+
+def release_posting(payout: Payout, clock: Clock, *, is_expiry: bool = False) -> Posting:
+    """Return the posting that gives a frozen payout back to its user."""
+    return rules.payout_release(
+        payout_id=payout.id,
+        hold_id=str(payout.hold_id),
+        user_id=payout.user_id,
+        asset=payout.asset,
+        total_minor=payout.amount_minor + payout.fee_minor,
+        is_expiry=is_expiry,
+        at=clock.now(),
+    )
+
+
+def _acceptance(payout: Payout, *, reason: str | None = None) -> Acceptance:
+    return Acceptance(
+        payout_id=payout.id,
+        status=PayoutStatus(payout.status),
+        request_hash=payout.request_hash,
+        reason_code=payout.reason_code,
+        reason=reason,
+        approvals_required=payout.approvals_required,
+        approval_expires_at=payout.approval_expires_at,
+    )
+
+
+def _refusal(request: PayoutRequest, error: StrongroomError) -> Acceptance:
+    return Acceptance(
+        payout_id=request.payout_id,
+        status=PayoutStatus.REFUSED,
+        request_hash=request.request_hash,
+        reason_code=error.code,
+        reason=error.detail,
+    )
