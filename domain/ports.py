@@ -134,6 +134,10 @@ class ChainOutlet(Protocol):
         """Return a fee that a transaction of the next blocks should offer."""
         ...
 
+    def replacement_fee(self, *, previous: FeeQuote, quote: FeeQuote) -> FeeQuote:
+        """Return a fee that nodes accept in place of ``previous``, at least ``quote``."""
+        ...
+
     async def estimate_gas(self, transfers: Sequence[Transfer]) -> list[GasEstimate]:
         """Return a gas limit for each transfer, in order; a revert is an answer, not an error."""
         ...

@@ -37,3 +37,6 @@ SERVICE_FEES = "fees:service"
 
 CAPITAL = "capital"
 """The operator's own money, such as what pays for gas."""
+
+SUSPENSE = "suspense"
+"""What nobody could explain yet; anything but zero needs a person."""

@@ -130,9 +130,29 @@ def network_fee(
 def token_surcharge(
     *, chain_transaction_id: str, chain_id: str, asset: str, surcharge_minor: int, at: datetime
 ) -> Posting:
-    """What a token's contract took from our wallet on top of the amount."""
+    """Book what a token's contract took from our wallet on top of the amount."""
     entries = _move(
         chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, surcharge_minor
     )
     key = f"{chain_transaction_id}:surcharge"
     return Posting(key, "token_surcharge", chain_transaction_id, entries, at)
+
+
+def reorg_correction(
+    *,
+    chain_transaction_id: str,
+    block_hash: str,
+    chain_id: str,
+    asset: str,
+    outflow_minor: int,
+    at: datetime,
+) -> Posting:
+    """
+    Keep the books equal to a chain that changed its mind after settlement.
+
+    ``outflow_minor`` is what left our wallet beyond what was booked, negative if less did. It goes
+    to ``suspense``, where an operator finds it.
+    """
+    entries = _move(chart.SUSPENSE, chart.omnibus_hot(chain_id), asset, outflow_minor)
+    key = f"{chain_transaction_id}:reorg:{block_hash}"
+    return Posting(key, "reorg_correction", chain_transaction_id, entries, at)

@@ -82,6 +82,8 @@ class ChainTransaction(SQLModel, table=True):
     """What the chain took for it, in the native asset."""
     fee_booked_minor: int = minor_units(default=0)
     """The part of ``network_fee_minor`` that the ledger has; a reorg can change the fee."""
+    outflow_booked_minor: int = minor_units(default=0)
+    """The part of ``outflow_minor`` that the ledger has."""
     outflow_minor: int | None = minor_units(nullable=True)
     """What left our wallet in the asset; a token may take more than the amount."""
     settled_at: datetime | None = timestamp(nullable=True)

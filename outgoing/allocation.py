@@ -5,15 +5,12 @@ A nonce that nobody uses blocks every later transaction of the wallet, so one th
 goes to a *filler*, which sends nothing to ourselves.
 """
 
-from collections.abc import Sequence
-
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import WouldRevertError
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
-from domain.payouts import PayoutStatus
 from ledger import rules
 from ledger.posting import Posting
 from ledger.service import Ledger
@@ -26,8 +23,7 @@ from models.chain_transactions import (
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
 from outgoing.records import latest_attempts, locked_batch, payouts_of, transactions_of
-from payouts.desk import release_posting
-from payouts.history import move
+from outgoing.refunds import give_back
 
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
@@ -55,15 +51,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> Non
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     await Ledger.post_in(session, [_dispatch(payout, clock) for payout in payouts])
     refunded = await payouts_of(session, [row.id for row in doomed], lock=True)
-    await release_unsent(session, refunded, reason_code=WouldRevertError.code, clock=clock)
-
-
-async def release_unsent(
-    session: AsyncSession, payouts: Sequence[Payout], *, reason_code: str, clock: Clock
-) -> None:
-    """Refund payouts whose hold was never captured."""
-    await Ledger.post_in(session, [release_posting(payout, clock) for payout in payouts])
-    move(session, payouts, PayoutStatus.REFUNDED, clock=clock, reason_code=reason_code)
+    await give_back(session, refunded, reason_code=WouldRevertError.code, clock=clock)
 
 
 async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) -> int:

@@ -6,12 +6,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.clock import Clock
 from domain.errors import PayoutStateError
 from domain.payouts import OperatorAction, PayoutOutcome, PayoutStatus
-from ledger.service import Ledger
 from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.payouts import Payout
-from outgoing.allocation import abandon_allocated, release_unsent
+from outgoing.allocation import abandon_allocated
 from outgoing.records import locked_batch
-from outgoing.settlement import returned
+from outgoing.refunds import give_back
 from payouts.history import locked_payout, move, outcome_of
 
 OPERATOR_REFUND = "refunded_by_operator"
@@ -31,8 +30,6 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
     match row.status:
         case ChainTransactionStatus.PLANNED:
             row.status = ChainTransactionStatus.ABANDONED
-            await release_unsent(session, [payout], reason_code=OPERATOR_REFUND, clock=clock)
-            return outcome_of(payout)
         case ChainTransactionStatus.ALLOCATED:
             await abandon_allocated(session, row, clock=clock)
         case ChainTransactionStatus.ABANDONED:
@@ -40,15 +37,8 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
         case _:
             msg = "The payout is signed and may be on the chain; it can only go forward."
             raise PayoutStateError(msg)
-    await Ledger.post_in(session, [returned(payout, clock)])
-    move(
-        session,
-        [payout],
-        PayoutStatus.REFUNDED,
-        clock=clock,
-        reason_code=OPERATOR_REFUND,
-        detail=f"by {action.operator_id}",
-    )
+    detail = f"by {action.operator_id}"
+    await give_back(session, [payout], reason_code=OPERATOR_REFUND, clock=clock, detail=detail)
     return outcome_of(payout)
 
 

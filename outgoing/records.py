@@ -49,7 +49,7 @@ async def transactions_of(
         .order_by(col(ChainTransaction.account_nonce), col(ChainTransaction.id))
     )
     if lock:
-        query = query.with_for_update(of=ChainTransaction)  # type: ignore[arg-type]
+        query = query.with_for_update(of=ChainTransaction)
     return [Planned(row, transfer_of(row, contract)) for row, contract in await session.exec(query)]
 
 
@@ -83,6 +83,21 @@ async def latest_attempts(
     found = await session.exec(
         select(ChainAttempt)
         .where(col(ChainAttempt.chain_transaction_id).in_(transaction_ids))
+        .order_by(col(ChainAttempt.sequence))
+    )
+    return {attempt.chain_transaction_id: attempt for attempt in found}
+
+
+async def signed_attempts(
+    session: AsyncSession, transaction_ids: Sequence[str]
+) -> dict[str, ChainAttempt]:
+    """Return the newest attempt of each chain transaction that has bytes to broadcast."""
+    found = await session.exec(
+        select(ChainAttempt)
+        .where(
+            col(ChainAttempt.chain_transaction_id).in_(transaction_ids),
+            col(ChainAttempt.raw).is_not(None),
+        )
         .order_by(col(ChainAttempt.sequence))
     )
     return {attempt.chain_transaction_id: attempt for attempt in found}

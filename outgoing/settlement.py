@@ -4,9 +4,10 @@ Settlement: what the chain confirmed becomes ledger entries, in bulk and once.
 A reorg may mine a settled transaction again at another fee; then only the difference is posted.
 """
 
+import logging
 from collections.abc import Sequence
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,7 +25,12 @@ from models.chain_transactions import (
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, locked_batch, payouts_of
+from outgoing.refunds import give_back
 from payouts.history import move
+
+REVERTED_ON_CHAIN = "reverted_on_chain"
+
+logger = logging.getLogger(__name__)
 
 
 async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> SettleOutcome:
@@ -37,6 +43,7 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
         row.fee_booked_minor = row.network_fee_minor or 0
+        row.outflow_booked_minor = row.outflow_minor or 0
         row.settled_at = row.settled_at or clock.now()
     await session.flush()
     return SettleOutcome(
@@ -52,13 +59,22 @@ async def _settleable(session: AsyncSession, batch_id: str) -> list[ChainTransac
         .where(
             ChainTransaction.batch_id == batch_id,
             col(ChainTransaction.status).in_(SETTLEABLE),
-            col(ChainTransaction.settled_at).is_(None)
-            | (col(ChainTransaction.fee_booked_minor) != col(ChainTransaction.network_fee_minor)),
+            unbooked(),
         )
         .order_by(col(ChainTransaction.id))
         .with_for_update()
     )
     return list(found)
+
+
+def unbooked() -> ColumnElement[bool]:
+    """Return the condition that the chain says something the ledger does not have yet."""
+    row = ChainTransaction
+    return (
+        col(row.settled_at).is_(None)
+        | (col(row.fee_booked_minor) != col(row.network_fee_minor))
+        | (col(row.outflow_booked_minor) != col(row.outflow_minor))
+    )
 
 
 async def _finish(
@@ -78,17 +94,15 @@ async def _finish(
         row = by_id[str(payout.chain_transaction_id)]
         (paid if row.status == ChainTransactionStatus.CONFIRMED else failed).append(payout)
     postings += [_settled(payout, clock) for payout in paid]
-    postings += [returned(payout, clock) for payout in failed]
     await Ledger.post_in(session, postings)
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
-    move(session, failed, PayoutStatus.REFUNDED, clock=clock, reason_code="reverted_on_chain")
+    await give_back(session, failed, reason_code=REVERTED_ON_CHAIN, clock=clock)
 
 
 def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> list[Posting]:
-    """Return postings for the network fee, and for what a token took on top of the amount."""
+    """Return postings for what the transaction cost besides the amounts it paid."""
     postings: list[Posting] = []
-    fee_minor = (row.network_fee_minor or 0) - row.fee_booked_minor
-    if fee_minor:
+    if fee_minor := (row.network_fee_minor or 0) - row.fee_booked_minor:
         postings.append(
             rules.network_fee(
                 chain_transaction_id=row.id,
@@ -99,19 +113,37 @@ def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> li
                 at=clock.now(),
             )
         )
-    surcharge_minor = (row.outflow_minor or 0) - row.amount_minor
-    is_paid = row.status == ChainTransactionStatus.CONFIRMED
-    if is_paid and surcharge_minor and row.settled_at is None:
-        postings.append(
-            rules.token_surcharge(
-                chain_transaction_id=row.id,
-                chain_id=row.chain_id,
-                asset=row.asset,
-                surcharge_minor=surcharge_minor,
-                at=clock.now(),
-            )
+    return postings + _outflow_postings(row, clock)
+
+
+def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
+    outflow_minor = row.outflow_minor or 0
+    if row.settled_at is not None:
+        if changed_minor := outflow_minor - row.outflow_booked_minor:
+            logger.error("settled chain transaction %s changed in a reorg", row.id)
+            return [
+                rules.reorg_correction(
+                    chain_transaction_id=row.id,
+                    block_hash=str(row.block_hash),
+                    chain_id=row.chain_id,
+                    asset=row.asset,
+                    outflow_minor=changed_minor,
+                    at=clock.now(),
+                )
+            ]
+        return []
+    surcharge_minor = outflow_minor - row.amount_minor
+    if row.status != ChainTransactionStatus.CONFIRMED or not surcharge_minor:
+        return []
+    return [
+        rules.token_surcharge(
+            chain_transaction_id=row.id,
+            chain_id=row.chain_id,
+            asset=row.asset,
+            surcharge_minor=surcharge_minor,
+            at=clock.now(),
         )
-    return postings
+    ]
 
 
 def _settled(payout: Payout, clock: Clock) -> Posting:
@@ -121,18 +153,6 @@ def _settled(payout: Payout, clock: Clock) -> Posting:
         asset=payout.asset,
         amount_minor=payout.amount_minor,
         fee_minor=payout.fee_minor,
-        at=clock.now(),
-    )
-
-
-def returned(payout: Payout, clock: Clock) -> Posting:
-    """Return the posting that gives a captured payout back to its user."""
-    return rules.payout_return(
-        payout_id=payout.id,
-        user_id=payout.user_id,
-        chain_id=payout.chain_id,
-        asset=payout.asset,
-        total_minor=payout.amount_minor + payout.fee_minor,
         at=clock.now(),
     )
 

@@ -1,0 +1,162 @@
+"""
+The signer: re-checks each intent, then signs and stores the bytes, in one unit of work per batch.
+
+Bytes are stored before any node can see them, and an attempt that has bytes is never signed again.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, text
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.errors import SignerCeilingError, SigningRefusedError
+from domain.ports import SignOutcome, TransactionSigner, Transfer, UnsignedAttempt
+from infra.database import Database
+from models.chain_transactions import (
+    ChainAttempt,
+    ChainBatch,
+    ChainTransaction,
+    ChainTransactionKind,
+    ChainTransactionStatus,
+)
+from models.wallets import Asset, SignerCeiling
+from signing.checks import check_intent
+
+CEILING_WINDOW = timedelta(hours=1)
+SIGNABLE = (
+    ChainTransactionStatus.ALLOCATED,
+    ChainTransactionStatus.SIGNED,
+    ChainTransactionStatus.BROADCAST,
+)
+
+logger = logging.getLogger(__name__)
+
+
+class PostgresBatchSigner:
+    """``domain.ports.BatchSigner`` on PostgreSQL, as the signer's role."""
+
+    def __init__(self, database: Database, signer: TransactionSigner, clock: Clock) -> None:
+        """Take the database and what holds the keys."""
+        self._database = database
+        self._signer = signer
+        self._clock = clock
+
+    async def sign(self, batch_id: str) -> SignOutcome:
+        """
+        Sign every attempt of the batch that has no bytes yet and is allowed.
+
+        What fits below the ceiling is signed and stored before the rest is refused for now.
+
+        Raises:
+            SignerCeilingError: Some must wait for the rolling hour; repeat later.
+        """
+        async with self._database.transaction() as session:
+            batch = await session.get_one(ChainBatch, batch_id, with_for_update=True)
+            # Batches of one wallet are signed in turn, or two could share one ceiling's rest.
+            await session.execute(
+                text("SELECT pg_advisory_xact_lock(7310, hashtext(:address))"),
+                {"address": batch.wallet_address},
+            )
+            work = await self._unsigned(session, batch_id)
+            signed = refused = waiting = 0
+            for row, attempt in work:
+                verdict = await self._sign_one(session, row, attempt)
+                signed += verdict == "signed"
+                refused += verdict == "refused"
+                waiting += verdict == "waiting"
+            code = SignerCeilingError.code if waiting else None
+            if batch.waiting_for != code:
+                batch.waiting_for = code
+                batch.waiting_since = self._clock.now() if code else None
+        if waiting:
+            raise SignerCeilingError
+        return SignOutcome(signed=signed, refused=refused)
+
+    async def _unsigned(
+        self, session: AsyncSession, batch_id: str
+    ) -> Sequence[tuple[ChainTransaction, ChainAttempt]]:
+        found = await session.exec(
+            select(ChainTransaction, ChainAttempt)
+            .join(ChainAttempt, col(ChainAttempt.chain_transaction_id) == col(ChainTransaction.id))
+            .where(
+                ChainTransaction.batch_id == batch_id,
+                col(ChainTransaction.status).in_(SIGNABLE),
+                col(ChainTransaction.reason_code).is_(None),
+                col(ChainAttempt.raw).is_(None),
+            )
+            .order_by(col(ChainTransaction.account_nonce), col(ChainAttempt.sequence))
+            .with_for_update(of=ChainTransaction)
+        )
+        return list(found)
+
+    async def _sign_one(
+        self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+    ) -> str:
+        try:
+            await check_intent(session, row, attempt)
+            await self._check_ceiling(session, row, attempt)
+        except SigningRefusedError as refusal:
+            logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
+            if row.status == ChainTransactionStatus.ALLOCATED:
+                row.reason_code = SigningRefusedError.code
+            return "refused"
+        except SignerCeilingError:
+            return "waiting"
+        asset = await session.get_one(Asset, row.asset)
+        signed = await self._signer.sign(_unsigned_attempt(row, attempt, asset))
+        attempt.raw, attempt.txid = signed.raw, signed.txid
+        attempt.signed_at = self._clock.now()
+        if row.status == ChainTransactionStatus.ALLOCATED:
+            row.status = ChainTransactionStatus.SIGNED
+            row.updated_at = self._clock.now()
+        # The ceiling of the next transaction must count this one.
+        await session.flush()
+        return "signed"
+
+    async def _check_ceiling(
+        self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+    ) -> None:
+        ceiling = await session.get(SignerCeiling, (row.wallet_address, row.asset))
+        if ceiling is None or attempt.sequence > 0:
+            # A replacement pays the same thing again at most once: it was counted.
+            return
+        since = self._clock.now() - CEILING_WINDOW
+        found = await session.exec(
+            select(func.coalesce(func.sum(ChainTransaction.amount_minor), 0))
+            .join(ChainAttempt, col(ChainAttempt.chain_transaction_id) == col(ChainTransaction.id))
+            .where(
+                ChainTransaction.wallet_address == row.wallet_address,
+                ChainTransaction.asset == row.asset,
+                ChainAttempt.sequence == 0,
+                col(ChainAttempt.signed_at) > since,
+            )
+        )
+        if int(found.one()) + row.amount_minor > ceiling.per_hour_minor:
+            raise SignerCeilingError
+
+
+def _unsigned_attempt(
+    row: ChainTransaction, attempt: ChainAttempt, asset: Asset
+) -> UnsignedAttempt:
+    is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
+    transfer = Transfer(
+        wallet_address=row.wallet_address,
+        destination=row.destination,
+        amount_minor=row.amount_minor,
+        contract_address=None if is_filler else asset.contract_address,
+    )
+    if row.account_nonce is None or row.gas_limit is None:
+        msg = "no account nonce"
+        raise SigningRefusedError(msg)
+    return UnsignedAttempt(
+        transfer=transfer,
+        chain_id=row.chain_id,
+        account_nonce=row.account_nonce,
+        gas_limit=row.gas_limit,
+        max_fee_minor=attempt.max_fee_minor,
+        priority_fee_minor=attempt.priority_fee_minor,
+    )
