@@ -61,8 +61,8 @@ class WorkerSettings(_Process):
     evm_rpc_urls: str = Field(
         description="RPC endpoints of the EVM chain, comma separated; later ones are fall-backs."
     )
-    task_queue: str | None = Field(
-        default=None, description="Serve this task queue alone; unset: all but signing."
+    watch_interval: timedelta = Field(
+        default=timedelta(seconds=1), description="How often the chain's tip is looked at."
     )
 
 

@@ -18,13 +18,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.signing import SigningActivities
     from domain.ports import SettleOutcome, SignOutcome
     from domain.workflow_ids import SIGNING_QUEUE, chain_queue
-    from workflows.options import DATABASE, PATIENT
+    from workflows.options import database, patient
 
 CEILING_RETRY = timedelta(seconds=30)
 """How soon the signer is asked again after its ceiling stopped some of a batch."""
-
-NODE_STEP = timedelta(minutes=2)
-"""One try of an activity that asks a node or signs, for a whole batch."""
 
 BROADCAST_PATIENCE = timedelta(minutes=1)
 """After this long the watcher, which offers everything again and again, takes over."""
@@ -77,16 +74,12 @@ class ChainTransactionWorkflow:
         await workflow.execute_activity_method(
             ChainActivities.prepare,
             self._batch_id,
-            task_queue=self._chain_queue,
-            start_to_close_timeout=NODE_STEP,
-            retry_policy=PATIENT,
-            summary="plan gas and fees",
+            **patient("plan gas and fees", queue=self._chain_queue),
         )
         await workflow.execute_local_activity_method(
             OutgoingActivities.allocate,
             self._batch_id,
-            summary="allocate account nonces, capture holds",
-            **DATABASE,
+            **database("allocate account nonces, capture holds"),
         )
 
     async def _sign_and_broadcast(self) -> timedelta:
@@ -97,8 +90,7 @@ class ChainTransactionWorkflow:
             await workflow.execute_local_activity_method(
                 OutgoingActivities.give_up_refused,
                 self._batch_id,
-                summary="fill the nonces of refused transactions",
-                **DATABASE,
+                **database("fill the nonces of refused transactions"),
             )
             await self._sign()
         self._show("broadcasting")
@@ -106,11 +98,11 @@ class ChainTransactionWorkflow:
             await workflow.execute_activity_method(
                 ChainActivities.broadcast,
                 self._batch_id,
-                task_queue=self._chain_queue,
-                start_to_close_timeout=NODE_STEP,
-                schedule_to_close_timeout=BROADCAST_PATIENCE,
-                retry_policy=PATIENT,
-                summary="broadcast the stored bytes",
+                **patient(
+                    "broadcast the stored bytes",
+                    queue=self._chain_queue,
+                    give_up_after=BROADCAST_PATIENCE,
+                ),
             )
         except ActivityError:
             workflow.logger.warning("batch %s is not all broadcast yet", self._batch_id)
@@ -120,10 +112,7 @@ class ChainTransactionWorkflow:
         return await workflow.execute_activity_method(
             SigningActivities.sign_batch,
             self._batch_id,
-            task_queue=SIGNING_QUEUE,
-            start_to_close_timeout=NODE_STEP,
-            retry_policy=PATIENT,
-            summary="re-check, sign and store",
+            **patient("re-check, sign and store", queue=SIGNING_QUEUE),
         )
 
     async def _settle(self) -> SettleOutcome:
@@ -131,16 +120,13 @@ class ChainTransactionWorkflow:
         outcome = await workflow.execute_local_activity_method(
             OutgoingActivities.settle,
             self._batch_id,
-            summary="post what is confirmed",
-            **DATABASE,
+            **database("post what is confirmed"),
         )
         if outcome.to_notify:
             await workflow.execute_activity_method(
                 OutgoingActivities.notify,
                 self._batch_id,
-                start_to_close_timeout=NODE_STEP,
-                retry_policy=PATIENT,
-                summary=f"tell {outcome.to_notify} payouts",
+                **patient(f"tell {outcome.to_notify} payouts"),
             )
         self._bump_after = timedelta(seconds=outcome.bump_after_s)
         return outcome
@@ -162,11 +148,11 @@ class ChainTransactionWorkflow:
             await workflow.execute_activity_method(
                 ChainActivities.plan_bumps,
                 self._batch_id,
-                task_queue=self._chain_queue,
-                start_to_close_timeout=NODE_STEP,
-                schedule_to_close_timeout=BROADCAST_PATIENCE,
-                retry_policy=PATIENT,
-                summary="plan replacements of what is stuck",
+                **patient(
+                    "plan replacements of what is stuck",
+                    queue=self._chain_queue,
+                    give_up_after=BROADCAST_PATIENCE,
+                ),
             )
         except ActivityError:
             # Above the ceiling, or no node: what was sent before may still be mined.

@@ -7,7 +7,7 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.chain import ChainActivities
     from domain.workflow_ids import chain_queue
-    from workflows.options import WATCHING
+    from workflows.options import watching
 
 ROUNDS_PER_RUN = 100
 
@@ -32,8 +32,6 @@ class ChainWatcherWorkflow:
                 break
             await workflow.execute_activity_method(
                 ChainActivities.watch,
-                task_queue=chain_queue(request.chain_id),
-                summary="follow the chain",
-                **WATCHING,
+                **watching("follow the chain", queue=chain_queue(request.chain_id)),
             )
         workflow.continue_as_new(request)

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         PayoutRequest,
         PayoutStatus,
     )
-    from workflows.options import DATABASE, refusal
+    from workflows.options import database, refusal
 
 RECHECK = timedelta(hours=1)
 """A payout on its way looks at the database this often, should a signal ever be lost."""
@@ -44,7 +44,7 @@ class PayoutWorkflow:
     async def run(self, request: PayoutRequest) -> PayoutOutcome:
         """Take the payout to its end and return how it ended."""
         self._acceptance = await workflow.execute_local_activity_method(
-            PayoutActivities.freeze, request, summary="freeze amount and fee", **DATABASE
+            PayoutActivities.freeze, request, **database("freeze amount and fee")
         )
         self._move(self._acceptance.status)
         if self._status == PayoutStatus.AWAITING_APPROVAL:
@@ -68,7 +68,7 @@ class PayoutWorkflow:
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Take an approver's decision; the database has the last word on whether it counts."""
         outcome = await workflow.execute_local_activity_method(
-            PayoutActivities.decide, decision, summary=f"{decision.kind} by an approver", **DATABASE
+            PayoutActivities.decide, decision, **database(f"{decision.kind} by an approver")
         )
         self._move(outcome.status)
         return outcome
@@ -86,8 +86,7 @@ class PayoutWorkflow:
             await workflow.execute_local_activity_method(
                 PayoutActivities.cancel,
                 self._request.payout_id,
-                summary="release the hold",
-                **DATABASE,
+                **database("release the hold"),
             )
         )
 
@@ -100,7 +99,7 @@ class PayoutWorkflow:
         """Refund a payout that is stuck before it was signed."""
         return self._ended(
             await workflow.execute_local_activity_method(
-                PayoutActivities.refund_unsigned, action, summary="operator refunds", **DATABASE
+                PayoutActivities.refund_unsigned, action, **database("operator refunds")
             )
         )
 
@@ -114,7 +113,7 @@ class PayoutWorkflow:
         """Put a payout whose chain transaction was given up into another batch."""
         return self._ended(
             await workflow.execute_local_activity_method(
-                PayoutActivities.retry_abandoned, action, summary="operator retries", **DATABASE
+                PayoutActivities.retry_abandoned, action, **database("operator retries")
             )
         )
 
@@ -147,8 +146,7 @@ class PayoutWorkflow:
                 await workflow.execute_local_activity_method(
                     PayoutActivities.expire,
                     acceptance.payout_id,
-                    summary="approvals are overdue",
-                    **DATABASE,
+                    **database("approvals are overdue"),
                 )
             )
 
@@ -162,8 +160,7 @@ class PayoutWorkflow:
                 await workflow.execute_local_activity_method(
                     PayoutActivities.outcome,
                     self._request.payout_id,
-                    summary="look again at the database",
-                    **DATABASE,
+                    **database("look again at the database"),
                 )
             )
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.workflow_ids import chain_transaction_workflow_id
     from workflows.attributes import BATCH_ID, CHAIN_ID, attributes
     from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
-    from workflows.options import WATCHING
+    from workflows.options import watching
 
 BATCHES_PER_RUN = 200
 """Continue as new after this many, or sooner when the server suggests it."""
@@ -45,8 +45,7 @@ class PayoutBatcherWorkflow:
             batch_id = await workflow.execute_activity_method(
                 OutgoingActivities.await_batch,
                 claim,
-                summary="wait for ready payouts",
-                **WATCHING,
+                **watching("wait for ready payouts"),
             )
             if batch_id is not None:
                 await self._start(ChainTransactionInput(batch_id, request.chain_id))
