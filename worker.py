@@ -223,3 +223,83 @@ async def _start_until_running(
             await asyncio.sleep(RETRY_S)
         else:
             return
+
+
+async def connected(settings: WorkerSettings | SignerSettings) -> Client:
+    """Return a client, waiting for Temporal as long as it takes."""
+    while True:
+        try:
+            return await temporal.connect(
+                address=settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                codec_keys=settings.codec_keys.get_secret_value(),
+                metrics_address=settings.metrics_address,
+            )
+        except (RPCError, RuntimeError) as error:
+            logger.info("waiting for Temporal at %s: %s", settings.temporal_address, error)
+            await asyncio.sleep(RETRY_S)
+
+
+def opened(settings: WorkerSettings | SignerSettings) -> Database:
+    """Return the database as this process's role."""
+    url = settings.database_url.get_secret_value()
+    return Database(url, pool_size=settings.database_pool_size)
+
+
+async def serve(queue: str | None) -> int:
+    """Serve one queue, or all but signing, until told to stop."""
+    stop = stop_on_signals()
+    is_signer = queue == SIGNING_QUEUE
+    settings = SignerSettings() if is_signer else WorkerSettings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    process = Process(await connected(settings), opened(settings))
+    if isinstance(settings, SignerSettings):
+        process.workers.append(await signing_worker(process, settings))
+    else:
+        await _add_wallet_workers(process, settings, queue)
+    role = SIGNING_QUEUE if is_signer else queue or WALLET_QUEUE
+    await _run_until(stop, process, role=role)
+    await process.database.close()
+    return 0
+
+
+async def _add_wallet_workers(
+    process: Process, settings: WorkerSettings, queue: str | None
+) -> None:
+    if queue in (None, WALLET_QUEUE):
+        process.workers.append(wallet_worker(process))
+    for chain in await known_chains(process.database):
+        if queue in (None, chain_queue(chain.id)):
+            process.workers.append(chain_worker(process, chain, settings))
+    if not process.workers:
+        msg = f"There is no task queue {queue!r}."
+        raise SystemExit(msg)
+
+
+async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> None:
+    """Run the workers; end when told to, or when one of them fails for good."""
+    running = [asyncio.create_task(worker.run()) for worker in process.workers]
+    background = [asyncio.create_task(beat(process.database, role, CLOCK))]
+    if role != SIGNING_QUEUE:
+        background.append(asyncio.create_task(ensure_running(process)))
+    stopped = asyncio.create_task(stop.wait())
+    logger.info("serving %s", ", ".join(worker.task_queue for worker in process.workers))
+    await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*(worker.shutdown() for worker in process.workers))
+    for task in (*background, stopped):
+        task.cancel()
+    await asyncio.gather(*running)
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task-queue", help="serve this queue alone: wallet, signing or chain-…")
+    arguments = parser.parse_args()
+    run_and_exit(lambda: serve(arguments.task_queue))
+
+
+if __name__ == "__main__":
+    main()
