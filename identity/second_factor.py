@@ -103,10 +103,10 @@ class SecondFactors:
         statement = insert(SecondFactor).values(user_id=user_id, **fresh)
         statement = statement.on_conflict_do_update(
             index_elements=["user_id"], set_=fresh, where=col(SecondFactor.enabled_at).is_(None)
-        )
+        ).returning(col(SecondFactor.user_id))
         async with self._database.transaction() as session:
-            stored = await session.exec(statement)
-        if stored.rowcount == 0:
+            stored = (await session.exec(statement)).first()
+        if stored is None:
             raise SecondFactorAlreadyEnabledError
         uri = provisioning_uri(secret, email=email, issuer=self._issuer)
         return Enrolment(secret, uri, qr_data_uri(uri))
