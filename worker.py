@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from chains.registry import open_outlet
+from signing.vault import KeyVault
 from sqlmodel import select
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
@@ -26,7 +28,6 @@ from activities.failures import FailureInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
-from chains.registry import open_outlet
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
 from domain.workflow_ids import (
@@ -48,7 +49,6 @@ from outgoing.runner import PostgresChainRunner
 from outgoing.watch import PostgresChainWatch
 from payouts.desk import PostgresPayoutDesk
 from signing.signer import PostgresBatchSigner
-from signing.vault import KeyVault
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
@@ -186,43 +186,35 @@ async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
 
 
 async def ensure_running(process: Process) -> None:
-    """Start the workflows that never end, unless they run: one watcher per chain, one batcher per wallet."""
+    """Start what never ends, unless it runs: a watcher per chain, a batcher per hot wallet."""
     for wallet in await hot_wallets(process.database):
-        tags = attributes({CHAIN_ID: wallet.chain_id})
-        await _start_until_running(
-            process.client,
-            ChainWatcherWorkflow.run,
-            WatcherInput(wallet.chain_id),
-            workflow_id=watcher_workflow_id(wallet.chain_id),
-            search_attributes=tags,
-        )
-        await _start_until_running(
-            process.client,
-            PayoutBatcherWorkflow.run,
-            BatcherInput(wallet.chain_id, wallet.address),
-            workflow_id=batcher_workflow_id(wallet.chain_id, wallet.address),
-            search_attributes=tags,
-        )
+        while True:
+            try:
+                await _start_endless(process.client, wallet)
+            except RPCError as error:
+                logger.warning("cannot start the workflows of %s yet: %s", wallet.chain_id, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
 
 
-async def _start_until_running(
-    client: Client, run: object, request: object, *, workflow_id: str, search_attributes: object
-) -> None:
-    while True:
-        try:
-            await client.start_workflow(
-                run,  # type: ignore[arg-type]
-                request,
-                id=workflow_id,
-                task_queue=WALLET_QUEUE,
-                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                search_attributes=search_attributes,  # type: ignore[arg-type]
-            )
-        except RPCError as error:
-            logger.warning("cannot start %s yet: %s", workflow_id, error)
-            await asyncio.sleep(RETRY_S)
-        else:
-            return
+async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
+    await client.start_workflow(
+        ChainWatcherWorkflow.run,
+        WatcherInput(wallet.chain_id),
+        id=watcher_workflow_id(wallet.chain_id),
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
+    )
+    await client.start_workflow(
+        PayoutBatcherWorkflow.run,
+        BatcherInput(wallet.chain_id, wallet.address),
+        id=batcher_workflow_id(wallet.chain_id, wallet.address),
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
+    )
 
 
 async def connected(settings: WorkerSettings | SignerSettings) -> Client:

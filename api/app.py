@@ -5,11 +5,23 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 
+from api.metrics import RequestMetrics
 from api.middleware import BodyLimit, LastResort, ResponseHeaders
 from api.openapi import DESCRIPTION, TAGS, install_openapi
 from api.problems import install_problem_handlers
-from api.routers import admins, api_keys, sessions, two_factor, users
+from api.routers import (
+    admins,
+    api_keys,
+    operations,
+    payouts,
+    policy,
+    sessions,
+    two_factor,
+    users,
+    wallets,
+)
 from api.state import StateOpener, open_state
 from infra.settings import ApiSettings
 
@@ -19,6 +31,10 @@ ROUTERS = (
     two_factor.router,
     api_keys.router,
     admins.router,
+    wallets.router,
+    payouts.router,
+    policy.router,
+    operations.router,
 )
 
 
@@ -50,6 +66,14 @@ def create_app(
     install_problem_handlers(app)
     install_openapi(app)
     # The last one added is the outermost: even the answer of last resort carries the headers.
-    for middleware in (BodyLimit, LastResort, ResponseHeaders):
+    for middleware in (BodyLimit, RequestMetrics, LastResort, ResponseHeaders):
         app.add_middleware(middleware)
+    if chosen.temporal_ui_url:
+        # Only the Temporal UI's pages may call across origins, and only what they need.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[chosen.temporal_ui_url.rstrip("/")],
+            allow_methods=["POST"],
+            allow_headers=["content-type", "x-namespace", "authorization"],
+        )
     return app

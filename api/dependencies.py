@@ -25,7 +25,7 @@ from models.identity import Role, Scope
 Check = Callable[..., Awaitable[Principal]]
 """A dependency that lets a caller pass, or not."""
 
-_bearer = HTTPBearer(
+bearer = HTTPBearer(
     auto_error=False,
     scheme_name="bearer",
     description="A session token `srs_…` (POST /v1/sessions) or an API key `srk_…`.",
@@ -42,7 +42,7 @@ State = Annotated[AppState, Depends(app_state)]
 
 
 async def current_principal(
-    state: State, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+    state: State, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
 ) -> Principal:
     """
     Return the caller, whatever they may do.

@@ -21,6 +21,10 @@ TAGS: Final = [
     {"name": "two-factor", "description": "Authenticator apps, recovery codes, step-up tokens."},
     {"name": "api-keys", "description": "Keys for programs, within scopes."},
     {"name": "admins", "description": "Who holds which role."},
+    {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
+    {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
+    {"name": "policy", "description": "How many approvals a payout needs, and limits."},
+    {"name": "operations", "description": "Health, metrics, and the Temporal UI's codec."},
 ]
 
 

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 async def beat(database: Database, role: str, clock: Clock) -> None:
-    """Say that this process is alive, again and again; a database that is down is no reason to stop."""
+    """Say that this process is alive, again and again, whether or not the database listens."""
     instance = f"{socket.gethostname()}:{os.getpid()}"
     started_at = clock.now()
     while True:

@@ -42,6 +42,10 @@ class ApiSettings(_Process):
     temporal_ui_url: str = Field(
         default="", description="Address of the Temporal UI, for links and for CORS of the codec."
     )
+    codec_anonymous: bool = Field(
+        default=False,
+        description="Let anybody who reaches the API decode payloads; for one machine only.",
+    )
     session_lifetime: timedelta = Field(
         default=timedelta(hours=12), description="A session ends this long after login."
     )

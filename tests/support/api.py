@@ -12,6 +12,7 @@ from identity.services import Identity
 from infra.database import Database
 from infra.keyring import generate_key
 from infra.settings import ApiSettings
+from infra.temporal import connect
 
 
 def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> ApiSettings:
@@ -31,7 +32,17 @@ async def running_api(database: Database, identity: Identity) -> AsyncIterator[h
 
     @asynccontextmanager
     async def opener(settings: ApiSettings) -> AsyncIterator[AppState]:
-        yield AppState(settings=settings, database=database, identity=identity)
+        yield AppState(
+            settings=settings,
+            database=database,
+            identity=identity,
+            temporal=await connect(
+                address=settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                codec_keys=settings.codec_keys.get_secret_value(),
+                lazy=True,
+            ),
+        )
 
     app = create_app(api_settings(), state_opener=opener)
     transport = httpx.ASGITransport(app)
