@@ -41,13 +41,14 @@ from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
 from infra.notifier import TemporalNotifier
-from infra.processes import beat, run_and_exit, stop_on_signals
+from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
 from models.wallets import BlockchainWallet, Chain, WalletType
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import PostgresChainRunner
 from outgoing.watch import PostgresChainWatch
 from payouts.desk import PostgresPayoutDesk
+from payouts.liveness import beat
 from signing.signer import PostgresBatchSigner
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow

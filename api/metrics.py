@@ -13,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from domain.clock import Clock
 from domain.payouts import OPEN_STATUSES
 from ledger import chart
-from models.chain_transactions import ChainBatch, ChainHead, ProcessHeartbeat
+from models.chain_transactions import ChainBatch, ChainHead
 from models.ledger import LedgerAccount
 from models.payouts import Payout
+from payouts.liveness import last_seen
 from payouts.queries import count_by_status
 
 REQUESTS: Final = Counter(
@@ -97,12 +98,7 @@ async def _state_of_the_world(
     silence = Gauge(
         "strongroom_process_silence_seconds", "Since a process beat", ("role",), registry=registry
     )
-    beats = await session.exec(
-        select(ProcessHeartbeat.role, func.max(col(ProcessHeartbeat.seen_at))).group_by(
-            ProcessHeartbeat.role
-        )
-    )
-    for role, seen_at in beats:
+    for role, seen_at in (await last_seen(session)).items():
         silence.labels(role).set((clock.now() - seen_at).total_seconds())
     suspense = Gauge(
         "strongroom_suspense_minor", "Money nobody explained", ("asset",), registry=registry

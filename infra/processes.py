@@ -1,54 +1,13 @@
-"""Long-running processes: a heartbeat in the database, a clean stop, and an honest exit code."""
+"""Long-running processes: a clean stop, and an honest exit code."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
-
-from sqlalchemy import func
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, delete
-
-from domain.clock import Clock
-from domain.errors import DatabaseUnavailableError
-from infra.database import Database
-from models.chain_transactions import ProcessHeartbeat
-
-HEARTBEAT_INTERVAL = timedelta(seconds=5)
-STALE_AFTER = timedelta(seconds=20)
-"""A process that was silent for this long counts as not running."""
-
-FORGOTTEN_AFTER = timedelta(days=1)
 
 logger = logging.getLogger(__name__)
-
-
-async def beat(database: Database, role: str, clock: Clock) -> None:
-    """Say that this process is alive, again and again, whether or not the database listens."""
-    instance = f"{socket.gethostname()}:{os.getpid()}"
-    started_at = clock.now()
-    while True:
-        with contextlib.suppress(DatabaseUnavailableError):
-            async with database.transaction() as session:
-                seen = {"seen_at": clock.now()}
-                row = insert(ProcessHeartbeat).values(
-                    role=role, instance=instance, started_at=started_at, **seen
-                )
-                await session.execute(
-                    row.on_conflict_do_update(index_elements=["role", "instance"], set_=seen)
-                )
-                await session.exec(
-                    delete(ProcessHeartbeat).where(
-                        col(ProcessHeartbeat.role) == role,
-                        col(ProcessHeartbeat.seen_at) < func.now() - FORGOTTEN_AFTER,
-                    )
-                )
-        await asyncio.sleep(HEARTBEAT_INTERVAL.total_seconds())
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -1,10 +1,8 @@
 """Why a payout is where it is, in one sentence that its owner understands."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from sqlalchemy import func
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import error_by_code
@@ -12,14 +10,11 @@ from domain.payouts import PayoutStatus
 from domain.workflow_ids import SIGNING_QUEUE
 from models.chain_transactions import (
     ChainTransactionStatus,
-    ProcessHeartbeat,
 )
 from models.wallets import Finality
 from payouts.approvals import approvers_among
+from payouts.liveness import SILENT_AFTER, last_seen
 from payouts.queries import PayoutDetail
-
-SILENT_AFTER = timedelta(seconds=20)
-"""A process or a chain that was silent for this long is said to be down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,7 @@ STEPS = {
 
 async def explain(session: AsyncSession, detail: PayoutDetail, *, now: datetime) -> Explanation:
     """Return what the payout waits for, from what the database knows."""
-    signer_seen_at = await _last_seen(session, SIGNING_QUEUE)
+    signer_seen_at = (await last_seen(session)).get(SIGNING_QUEUE)
     return explained(detail, signer_seen_at=signer_seen_at, now=now)
 
 
@@ -134,10 +129,3 @@ def _ended(detail: PayoutDetail) -> Explanation:
     text = next((e.detail for e in reversed(detail.events) if e.detail), None)
     because = f": {text or reason}" if text or reason else ""
     return Explanation(f"{status.value.capitalize()}{because}".rstrip(".") + ".", None)
-
-
-async def _last_seen(session: AsyncSession, role: str) -> datetime | None:
-    found = await session.exec(
-        select(func.max(col(ProcessHeartbeat.seen_at))).where(ProcessHeartbeat.role == role)
-    )
-    return found.one()

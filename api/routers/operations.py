@@ -6,8 +6,7 @@ from fastapi import APIRouter, Depends, Response
 from fastapi.security import HTTPAuthorizationCredentials
 from google.protobuf import json_format
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
-from sqlalchemy import func, text
-from sqlmodel import col, select
+from sqlalchemy import text
 from temporalio.api.common.v1 import Payload
 
 from api.dependencies import State, bearer, current_principal
@@ -21,8 +20,8 @@ from domain.errors import (
     ValidationError,
     WorkflowEngineUnavailableError,
 )
-from models.chain_transactions import ProcessHeartbeat
 from models.identity import Role
+from payouts.liveness import last_seen
 
 router = APIRouter(tags=["operations"])
 
@@ -43,12 +42,7 @@ async def get_readiness(state: State) -> ReadinessView:
     """Tell whether requests can be served: the database and the workflow engine answer."""
     async with state.database.transaction() as session:
         await session.execute(text("SELECT 1"))
-        beats = await session.exec(
-            select(ProcessHeartbeat.role, func.max(col(ProcessHeartbeat.seen_at))).group_by(
-                ProcessHeartbeat.role
-            )
-        )
-        processes = {role: seen_at.isoformat() for role, seen_at in beats}
+        seen = await last_seen(session)
     await state.check_workflow_engine()
     return ReadinessView(status="ready", database="ok", workflow_engine="ok", processes=processes)
 
