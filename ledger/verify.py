@@ -56,8 +56,11 @@ class Verification:
 
 
 async def verify(session: AsyncSession) -> AsyncIterator[Verification]:
-    """Yield progress after each page of links; the last one carries the verdict."""
-    await session.exec(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))  # type: ignore[call-overload]
+    """
+    Yield progress after each page of links; the last one carries the verdict.
+
+    Give it a snapshot (``Database.snapshot``), or what is posted meanwhile looks like tampering.
+    """
     previous_hash, sequence = "0" * 64, 0
     while True:
         rows = (await session.execute(_LINKS, {"after": sequence, "page": PAGE})).all()

@@ -44,7 +44,12 @@ async def get_readiness(state: State) -> ReadinessView:
         await session.execute(text("SELECT 1"))
         seen = await last_seen(session)
     await state.check_workflow_engine()
-    return ReadinessView(status="ready", database="ok", workflow_engine="ok", processes=processes)
+    return ReadinessView(
+        status="ready",
+        database="ok",
+        workflow_engine="ok",
+        processes={role: seen_at.isoformat() for role, seen_at in seen.items()},
+    )
 
 
 @router.get(
