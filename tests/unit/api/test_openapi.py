@@ -33,6 +33,16 @@ class TestOpenApi:
         assert "Problem" in document["components"]["schemas"]
         assert "HTTPValidationError" not in document["components"]["schemas"]
 
+    def test_never_offers_null_for_a_parameter(self, document: dict[str, Any]) -> None:
+        parameters = [
+            parameter
+            for operation in operations(document)
+            for parameter in operation.get("parameters", [])
+        ]
+
+        assert {"TOTP-Code", "cursor"} <= {parameter["name"] for parameter in parameters}
+        assert all("anyOf" not in parameter["schema"] for parameter in parameters)
+
     def test_resolves_every_reference(self, document: dict[str, Any]) -> None:
         schemas = set(document["components"]["schemas"])
 

@@ -101,6 +101,13 @@ class TestHttpErrors:
         assert_problem(answer, 405, "method_not_allowed")
         assert answer.headers["allow"] == "POST"
 
+    async def test_answer_405_with_the_methods_of_every_route_at_the_path(
+        self, client: httpx.AsyncClient
+    ) -> None:
+        answer = await client.patch("/v1/sessions")
+
+        assert answer.headers["allow"] == "DELETE, GET, POST"
+
     async def test_answer_415_when_the_body_is_not_announced_as_json(
         self, client: httpx.AsyncClient
     ) -> None:
