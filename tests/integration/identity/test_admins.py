@@ -1,12 +1,15 @@
 import asyncio
 
 import pytest
+from sqlalchemy import text
+from sqlmodel import select
 
 from domain.errors import LastOwnerError, NotFoundError, RoleMissingError
 from identity.principals import Principal
 from identity.services import Identity
+from infra.database import Database
 from infra.paging import Page
-from models.identity import Role
+from models.identity import Role, User
 from tests.support.clocks import MovableClock
 from tests.support.identity import Person, new_person
 
@@ -18,6 +21,17 @@ async def owner(identity: Identity, clock: MovableClock) -> Person:
 
 async def principal_of(identity: Identity, person: Person) -> Principal:
     return await identity.authentication.resolve(person.token)
+
+
+async def until_waiting(database: Database, count: int) -> None:
+    """Return once so many statements of this database wait for a lock."""
+    waiting = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with database.statement() as connection:
+        while (await connection.execute(waiting)).scalar_one() < count:
+            await connection.execute(text("SELECT pg_sleep(0.01)"))
 
 
 class TestSetRoles:
@@ -53,16 +67,21 @@ class TestSetRoles:
         assert [user.id for user in await identity.admins.listed(Page())] == [person.id]
 
     async def test_leaves_an_owner_when_two_demote_each_other(
-        self, identity: Identity, clock: MovableClock
+        self, identity: Identity, database: Database, clock: MovableClock
     ) -> None:
         pair = [await new_person(identity, clock, name=name, roles=(Role.OWNER,)) for name in "ab"]
         actors = [await principal_of(identity, person) for person in pair]
 
-        outcomes = await asyncio.gather(
-            identity.admins.set_roles(actors[0], pair[1].id, []),
-            identity.admins.set_roles(actors[1], pair[0].id, []),
-            return_exceptions=True,
-        )
+        # Both are held at their first row lock, so that they really meet.
+        async with database.transaction() as session:
+            await session.exec(select(User).with_for_update())
+            both = asyncio.gather(
+                identity.admins.set_roles(actors[0], pair[1].id, []),
+                identity.admins.set_roles(actors[1], pair[0].id, []),
+                return_exceptions=True,
+            )
+            await until_waiting(database, 2)
+        outcomes = await both
 
         assert [isinstance(o, RoleMissingError) for o in outcomes].count(True) == 1
         assert len(await identity.admins.listed(Page())) == 1
