@@ -147,8 +147,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_expected_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StrongroomError)
-    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s %s: %s", request.method, error.code, error.detail, exc_info=error)
+    if error.retryable:
+        _log.warning("%s: %s", error.code, error.detail)
+    elif error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s", error.code, error.detail, exc_info=error)
     return problem_response(error, instance=request.url.path)
 
 
