@@ -25,6 +25,9 @@ from infra.database import Database
 TEMPLATE = "strongroom_template"
 START_TIMEOUT_S = 20
 
+_USER = "nobody" if os.geteuid() == 0 else None
+"""PostgreSQL refuses to run as root."""
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresServer:
@@ -54,42 +57,23 @@ def postgres_binaries() -> Path:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Yield a server with an empty cluster; both are gone afterwards."""
-    binaries, folder = postgres_binaries(), Path(tempfile.mkdtemp(prefix="strongroom-pg-"))
-    # PostgreSQL refuses to run as root.
-    user = "nobody" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-pg-"))
+    if _USER is not None:
+        shutil.chown(folder, _USER)
     try:
-        initdb = f"{binaries}/initdb -D {folder}/data -U postgres --auth=trust --encoding=UTF8"
-        subprocess.run(
-            [*initdb.split(), "--locale=C", "--no-sync"],
-            check=True,
-            capture_output=True,
-            user=user,
-            extra_groups=[] if user else None,
-            cwd="/",
-        )
+        options = "-U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync"
+        with _spawned(folder, "initdb", *options.split()) as initdb:
+            assert initdb.wait() == 0, (folder / "initdb.log").read_text()
         port = _free_port()
-        options = [f"port={port}", "listen_addresses=127.0.0.1", "fsync=off"]
-        options += [f"unix_socket_directories={folder}", "max_connections=200"]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [
-                    *(binaries / "postgres", "-D", folder / "data"),
-                    *(part for option in options for part in ("-c", option)),
-                ],
-                stdout=log,
-                stderr=log,
-                user=user,
-                extra_groups=[] if user else None,
-                cwd="/",
-            )
-        try:
-            _await_connections(port, server)
-            yield PostgresServer(port)
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(timeout=30)
+        settings = ["listen_addresses=127.0.0.1", f"port={port}", "fsync=off"]
+        settings += ["max_connections=200", f"unix_socket_directories={folder}"]
+        switches = (part for setting in settings for part in ("-c", setting))
+        with _spawned(folder, "postgres", *switches) as server:
+            try:
+                _await_connections(port, server)
+                yield PostgresServer(port)
+            finally:
+                server.send_signal(signal.SIGINT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -125,6 +109,18 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url)
     yield opened
     await opened.close()
+
+
+def _spawned(folder: Path, program: str, *options: str) -> subprocess.Popen[bytes]:
+    with (folder / f"{program}.log").open("wb") as log:
+        return subprocess.Popen(
+            [postgres_binaries() / program, "-D", folder / "data", *options],
+            stdout=log,
+            stderr=log,
+            user=_USER,
+            extra_groups=None if _USER is None else [],
+            cwd="/",
+        )
 
 
 def _free_port() -> int:
