@@ -129,6 +129,30 @@ class InvalidCursorError(RequestError):
     code, http_status, title = "invalid_cursor", 400, "Invalid cursor"
 
 
+class MalformedJsonError(RequestError):
+    """The body is not JSON (RFC 8259) in UTF-8."""
+
+    code, http_status, title = "malformed_json", 400, "Malformed JSON"
+
+
+class MethodNotAllowedError(RequestError):
+    """The resource exists and does not know this method; ``Allow`` names those it knows."""
+
+    code, http_status, title = "method_not_allowed", 405, "Method not allowed"
+
+
+class BodyTooLargeError(RequestError):
+    """The request body is larger than the server reads."""
+
+    code, http_status, title = "body_too_large", 413, "Body too large"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body's media type is not one that this operation reads."""
+
+    code, http_status, title = "unsupported_media_type", 415, "Unsupported media type"
+
+
 class InvalidPolicyError(RequestError):
     """The policy document contradicts itself."""
 
@@ -163,6 +187,17 @@ class InvalidCredentialsError(AuthenticationError):
     """The email, password or second factor does not match."""
 
     code, title = "invalid_credentials", "Invalid credentials"
+
+
+class LoginThrottledError(AuthenticationError):
+    """Too many wrong passwords for this email; locked for a while, longer each time."""
+
+    code, http_status, title = "login_throttled", 429, "Too many failed logins"
+
+    def __init__(self, detail: str | None = None, *, retry_after_s: int = 30) -> None:
+        """Keep how long the caller must wait, in seconds."""
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
 
 
 class SessionExpiredError(AuthenticationError):
@@ -222,6 +257,12 @@ class RoleMissingError(NotAllowedError):
     """The caller lacks the role this operation asks for."""
 
     code, title = "role_missing", "Role missing"
+
+
+class LastOwnerError(ConflictError):
+    """Somebody must remain who can manage admins and the policy."""
+
+    code, title = "last_owner", "Last owner"
 
 
 class ScopeMissingError(NotAllowedError):

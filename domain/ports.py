@@ -194,6 +194,9 @@ class SignOutcome:
 
     signed: int
     refused: int
+    """Not what was asked for and approved: never signed."""
+    waiting: int
+    """Above the ceiling of the rolling hour: to be asked again later."""
 
 
 class PayoutDesk(Protocol):
@@ -262,6 +265,18 @@ class OutgoingLog(Protocol):
         ...
 
 
+class WorkflowNotifier(Protocol):
+    """Tells running workflows what happened; a workflow that has ended is passed over."""
+
+    async def payouts_finished(self, outcomes: Sequence[PayoutOutcome]) -> None:
+        """Signal each payout's workflow its final standing."""
+        ...
+
+    async def batches_moved(self, batch_ids: Sequence[str]) -> None:
+        """Signal each batch's workflow that the chain moved."""
+        ...
+
+
 class ChainRunner(Protocol):
     """The steps of a batch that ask a node."""
 
@@ -277,6 +292,10 @@ class ChainRunner(Protocol):
         """Plan replacements for what is stuck; return how many attempts await signing."""
         ...
 
+
+class ChainWatch(Protocol):
+    """Follows a chain into the database."""
+
     async def watch_once(self) -> list[str]:
         """Read the chain up to its tip; return the batches of which something moved."""
         ...
@@ -286,5 +305,5 @@ class BatchSigner(Protocol):
     """Re-checks and signs."""
 
     async def sign(self, batch_id: str) -> SignOutcome:
-        """Sign every planned attempt that is allowed; raise a TransientError leaf to wait."""
+        """Sign and store every planned attempt that is allowed now."""
         ...

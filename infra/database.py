@@ -30,6 +30,8 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=5,
             connect_args={"connect_timeout": 3},
+            # Statement parameters hold password hashes and tokens; errors are logged.
+            hide_parameters=True,
         )
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 

@@ -42,6 +42,10 @@ class ApiSettings(_Process):
     temporal_ui_url: str = Field(
         default="", description="Address of the Temporal UI, for links and for CORS of the codec."
     )
+    codec_anonymous: bool = Field(
+        default=False,
+        description="Let anybody who reaches the API decode payloads; for one machine only.",
+    )
     session_lifetime: timedelta = Field(
         default=timedelta(hours=12), description="A session ends this long after login."
     )
@@ -61,8 +65,8 @@ class WorkerSettings(_Process):
     evm_rpc_urls: str = Field(
         description="RPC endpoints of the EVM chain, comma separated; later ones are fall-backs."
     )
-    task_queue: str | None = Field(
-        default=None, description="Serve this task queue alone; unset: all but signing."
+    watch_interval: timedelta = Field(
+        default=timedelta(seconds=1), description="How often the chain's tip is looked at."
     )
 
 

@@ -53,6 +53,8 @@ class Chain(SQLModel, table=True):
     """A transaction still unmined after this many seconds is replaced with a higher fee."""
     batch_size: int = Field(default=50, ge=1)
     """Most chain transactions that one batch carries."""
+    batch_wait_ms: int = Field(default=1_000, ge=0)
+    """A batch that is not full waits this long for more payouts to share its work."""
 
 
 class AssetKind(StrEnum):

@@ -5,6 +5,7 @@ Each method is one unit of work and may be repeated: it changes only what is not
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from sqlalchemy import update
 from sqlmodel import col, select
@@ -67,7 +68,11 @@ class PostgresOutgoingLog:
             .limit(chain.batch_size)
             .with_for_update(skip_locked=True)
         )
-        return list(found)
+        ready = list(found)
+        patience = timedelta(milliseconds=chain.batch_wait_ms)
+        is_full = len(ready) == chain.batch_size
+        is_due = any(p.updated_at <= self._clock.now() - patience for p in ready)
+        return ready if is_full or is_due else []
 
     async def _plan(
         self, session: AsyncSession, batch: ChainBatch, payouts: Sequence[Payout]

@@ -47,12 +47,10 @@ class PostgresBatchSigner:
 
     async def sign(self, batch_id: str) -> SignOutcome:
         """
-        Sign every attempt of the batch that has no bytes yet and is allowed.
+        Sign and store every attempt of the batch that has no bytes yet and is allowed now.
 
-        What fits below the ceiling is signed and stored before the rest is refused for now.
-
-        Raises:
-            SignerCeilingError: Some must wait for the rolling hour; repeat later.
+        What would pass the wallet's ceiling waits for the rolling hour; what is not exactly what
+        was asked for and approved is never signed.
         """
         async with self._database.transaction() as session:
             batch = await session.get_one(ChainBatch, batch_id, with_for_update=True)
@@ -72,9 +70,7 @@ class PostgresBatchSigner:
             if batch.waiting_for != code:
                 batch.waiting_for = code
                 batch.waiting_since = self._clock.now() if code else None
-        if waiting:
-            raise SignerCeilingError
-        return SignOutcome(signed=signed, refused=refused)
+        return SignOutcome(signed=signed, refused=refused, waiting=waiting)
 
     async def _unsigned(
         self, session: AsyncSession, batch_id: str

@@ -42,6 +42,7 @@ def upgrade() -> None:
     sa.Column('max_fee_ceiling_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False),
     sa.Column('bump_after_s', sa.Integer(), nullable=False),
     sa.Column('batch_size', sa.Integer(), nullable=False),
+    sa.Column('batch_wait_ms', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('id')
     )
     op.create_table('hold',
@@ -168,8 +169,8 @@ def upgrade() -> None:
     sa.Column('pub_key', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('type', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('primary', sa.Boolean(), nullable=False),
-    sa.Column('next_account_nonce', sa.Integer(), nullable=False),
     sa.Column('encrypted_priv_key', sa.LargeBinary(), nullable=True),
+    sa.Column('next_account_nonce', sa.Integer(), nullable=False),
     sa.Column('inserted_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['chain_id'], ['chain.id'], ),
@@ -273,6 +274,8 @@ def upgrade() -> None:
     sa.Column('block_height', sa.Integer(), nullable=True),
     sa.Column('block_hash', sqlmodel.sql.sqltypes.AutoString(), nullable=True),
     sa.Column('network_fee_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=True),
+    sa.Column('fee_booked_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False),
+    sa.Column('outflow_booked_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False),
     sa.Column('outflow_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=True),
     sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),

@@ -1,0 +1,64 @@
+"""Activities on the write-ahead log: claim a batch, allocate, settle, and tell the payouts."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from temporalio import activity
+
+from activities.watching import rounds
+from domain.ports import OutgoingLog, SettleOutcome, WorkflowNotifier
+
+CLAIM_INTERVAL = timedelta(milliseconds=250)
+
+
+@dataclass(frozen=True)
+class ClaimInput:
+    """Whose payouts to claim; the same key answers the same batch."""
+
+    chain_id: str
+    wallet_address: str
+    claim_key: str
+
+
+class OutgoingActivities:
+    """Everything between an approved payout and its chain transaction, and back."""
+
+    def __init__(self, log: OutgoingLog, notifier: WorkflowNotifier) -> None:
+        """Take the log and the way to reach other workflows."""
+        self._log = log
+        self._notifier = notifier
+
+    @activity.defn(name="outgoing.await_batch")
+    async def await_batch(self, request: ClaimInput) -> str | None:
+        """Wait for ready payouts, claim them, and return the batch; None after a quiet round."""
+        async for _ in rounds(CLAIM_INTERVAL):
+            batch_id = await self._log.claim(
+                chain_id=request.chain_id,
+                wallet_address=request.wallet_address,
+                claim_key=request.claim_key,
+            )
+            if batch_id is not None:
+                return batch_id
+        return None
+
+    @activity.defn(name="outgoing.allocate")
+    async def allocate(self, batch_id: str) -> None:
+        """Give the batch its account nonces and capture the holds."""
+        await self._log.allocate(batch_id)
+
+    @activity.defn(name="outgoing.give_up_refused")
+    async def give_up_refused(self, batch_id: str) -> int:
+        """Replace refused transactions by fillers; return how many await signing."""
+        return await self._log.give_up_refused(batch_id)
+
+    @activity.defn(name="outgoing.settle")
+    async def settle(self, batch_id: str) -> SettleOutcome:
+        """Post what is confirmed and finish its payouts."""
+        return await self._log.settle(batch_id)
+
+    @activity.defn(name="outgoing.notify")
+    async def notify(self, batch_id: str) -> None:
+        """Tell the workflows of finished payouts; each is told at least once."""
+        outcomes = await self._log.unnotified(batch_id)
+        await self._notifier.payouts_finished(outcomes)
+        await self._log.mark_notified([outcome.payout_id for outcome in outcomes])

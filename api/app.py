@@ -1,0 +1,79 @@
+"""The HTTP API: ``uvicorn --factory api.app:create_app``. Composition root; no rule lives here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+
+from api.metrics import RequestMetrics
+from api.middleware import BodyLimit, LastResort, ResponseHeaders
+from api.openapi import DESCRIPTION, TAGS, install_openapi
+from api.problems import install_problem_handlers
+from api.routers import (
+    admins,
+    api_keys,
+    operations,
+    payouts,
+    policy,
+    sessions,
+    two_factor,
+    users,
+    wallets,
+)
+from api.state import StateOpener, open_state
+from infra.settings import ApiSettings
+
+ROUTERS = (
+    users.router,
+    sessions.router,
+    two_factor.router,
+    api_keys.router,
+    admins.router,
+    wallets.router,
+    payouts.router,
+    policy.router,
+    operations.router,
+)
+
+
+def create_app(
+    settings: ApiSettings | None = None, *, state_opener: StateOpener = open_state
+) -> FastAPI:
+    """Return the application; without settings it reads the environment."""
+    chosen = settings or ApiSettings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with state_opener(chosen) as state:
+            app.state.strongroom = state
+            yield
+
+    app = FastAPI(
+        title="Strongroom",
+        version=version("strongroom"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+        redoc_url=None,
+        # A redirect would repeat the bearer token to whatever host the request named.
+        redirect_slashes=False,
+    )
+    for router in ROUTERS:
+        app.include_router(router)
+    install_problem_handlers(app)
+    install_openapi(app)
+    # The last one added is the outermost: even the answer of last resort carries the headers.
+    for middleware in (BodyLimit, RequestMetrics, LastResort, ResponseHeaders):
+        app.add_middleware(middleware)
+    if chosen.temporal_ui_url:
+        # Only the Temporal UI's pages may call across origins, and only what they need.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=[chosen.temporal_ui_url.rstrip("/")],
+            allow_methods=["POST"],
+            allow_headers=["content-type", "x-namespace", "authorization"],
+        )
+    return app

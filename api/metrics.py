@@ -1,0 +1,108 @@
+"""Prometheus metrics: requests as they are served, and the business as the database knows it."""
+
+import time
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from sqlalchemy import func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from domain.clock import Clock
+from domain.payouts import OPEN_STATUSES
+from ledger import chart
+from models.chain_transactions import ChainBatch, ChainHead
+from models.ledger import LedgerAccount
+from models.payouts import Payout
+from payouts.liveness import last_seen
+from payouts.queries import count_by_status
+
+REQUESTS: Final = Counter(
+    "strongroom_http_requests", "Requests served", ("method", "route", "status")
+)
+LATENCY: Final = Histogram(
+    "strongroom_http_request_duration_seconds", "Time to answer", ("method", "route")
+)
+
+
+class RequestMetrics:
+    """Counts and times each request under its route's template, never under what a caller typed."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap the application."""
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.perf_counter(), 500
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(scope["method"], route, status).inc()
+            LATENCY.labels(scope["method"], route).observe(time.perf_counter() - began)
+
+
+async def business_metrics(session: AsyncSession, clock: Clock) -> CollectorRegistry:
+    """Return gauges of payouts, batches, chains, suspense and processes, read now."""
+    registry = CollectorRegistry()
+    payouts = Gauge("strongroom_payouts", "Payouts by status", ("status",), registry=registry)
+    for status, count in (await count_by_status(session)).items():
+        payouts.labels(status).set(count)
+    oldest = Gauge(
+        "strongroom_oldest_open_payout_seconds",
+        "Age of the oldest payout that holds money",
+        registry=registry,
+    )
+    began = await session.exec(
+        select(func.min(col(Payout.created_at))).where(col(Payout.status).in_(OPEN_STATUSES))
+    )
+    first: datetime | None = began.one()
+    oldest.set(0 if first is None else (clock.now() - first).total_seconds())
+    waiting = Gauge(
+        "strongroom_batches_waiting", "Batches held up, by reason", ("code",), registry=registry
+    )
+    reasons = await session.exec(
+        select(ChainBatch.waiting_for, func.count())
+        .where(col(ChainBatch.waiting_for).is_not(None))
+        .group_by(ChainBatch.waiting_for)
+    )
+    for code, count in reasons:
+        waiting.labels(code).set(count)
+    await _state_of_the_world(session, clock, registry)
+    return registry
+
+
+async def _state_of_the_world(
+    session: AsyncSession, clock: Clock, registry: CollectorRegistry
+) -> None:
+    height = Gauge("strongroom_chain_height", "Last block read", ("chain",), registry=registry)
+    age = Gauge(
+        "strongroom_chain_seen_seconds", "Since the chain was read", ("chain",), registry=registry
+    )
+    for head in await session.exec(select(ChainHead)):
+        height.labels(head.chain_id).set(head.height)
+        age.labels(head.chain_id).set((clock.now() - head.seen_at).total_seconds())
+    silence = Gauge(
+        "strongroom_process_silence_seconds", "Since a process beat", ("role",), registry=registry
+    )
+    for role, seen_at in (await last_seen(session)).items():
+        silence.labels(role).set((clock.now() - seen_at).total_seconds())
+    suspense = Gauge(
+        "strongroom_suspense_minor", "Money nobody explained", ("asset",), registry=registry
+    )
+    found = await session.exec(select(LedgerAccount).where(LedgerAccount.code == chart.SUSPENSE))
+    for account in found:
+        suspense.labels(account.asset).set(account.balance_minor)

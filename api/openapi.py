@@ -1,0 +1,55 @@
+"""The OpenAPI document: what the framework derives, and what it cannot know."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from api.schemas.problems import Problem
+
+DESCRIPTION: Final = """\
+Every movement of money is a durable workflow: ask once, with an `Idempotency-Key`, and it happens
+once or is refused.
+
+Errors are `application/problem+json` (RFC 9457) with a stable `code`. Amounts are decimal strings
+of minor units. Times are RFC 3339, UTC. Lists come newest first, by opaque cursor.
+"""
+
+TAGS: Final = [
+    {"name": "users", "description": "Signing up, and who asks."},
+    {"name": "sessions", "description": "Logging in and out."},
+    {"name": "two-factor", "description": "Authenticator apps, recovery codes, step-up tokens."},
+    {"name": "api-keys", "description": "Keys for programs, within scopes."},
+    {"name": "admins", "description": "Who holds which role."},
+    {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
+    {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
+    {"name": "policy", "description": "How many approvals a payout needs, and limits."},
+    {"name": "operations", "description": "Health, metrics, and the Temporal UI's codec."},
+]
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Make the application describe itself, problems included."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                tags=app.openapi_tags,
+                routes=app.routes,
+            )
+            _add_problem_schema(document)
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    # The documented way to extend the document; mypy sees only the assignment to a method.
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _add_problem_schema(document: dict[str, Any]) -> None:
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(schema.pop("$defs", {}))
+    schemas["Problem"] = schema

@@ -1,0 +1,96 @@
+"""Health, readiness, metrics, and the codec that lets the Temporal UI show payloads."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from fastapi.security import HTTPAuthorizationCredentials
+from google.protobuf import json_format
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from sqlalchemy import text
+from temporalio.api.common.v1 import Payload
+
+from api.dependencies import State, bearer, current_principal
+from api.metrics import business_metrics
+from api.problems import BODY_PROBLEMS, problem_responses
+from api.schemas.operations import CodecAnswer, CodecBody, HealthView, ReadinessView
+from domain.errors import (
+    AuthenticationError,
+    RoleMissingError,
+    SessionExpiredError,
+    ValidationError,
+    WorkflowEngineUnavailableError,
+)
+from models.identity import Role
+from payouts.liveness import last_seen
+
+router = APIRouter(tags=["operations"])
+
+CODEC_ROLES = (Role.OPERATOR, Role.AUDITOR, Role.OWNER)
+"""Who may read the payloads of workflow histories."""
+
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]
+
+
+@router.get("/health")
+async def get_health() -> HealthView:
+    """Tell that the process runs; asks nothing of anybody else."""
+    return HealthView(status="ok")
+
+
+@router.get("/ready", responses=problem_responses(WorkflowEngineUnavailableError))
+async def get_readiness(state: State) -> ReadinessView:
+    """Tell whether requests can be served: the database and the workflow engine answer."""
+    async with state.database.transaction() as session:
+        await session.execute(text("SELECT 1"))
+        seen = await last_seen(session)
+    await state.check_workflow_engine()
+    return ReadinessView(status="ready", database="ok", workflow_engine="ok", processes=processes)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Prometheus text format",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        },
+        **problem_responses(),
+    },
+)
+async def get_metrics(state: State) -> Response:
+    """Return metrics of requests and of the business for Prometheus."""
+    async with state.database.transaction() as session:
+        business = await business_metrics(session, state.clock)
+    body = generate_latest(REGISTRY) + generate_latest(business)
+    return Response(body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+@router.post(
+    "/v1/codec/decode",
+    responses=problem_responses(
+        *BODY_PROBLEMS, AuthenticationError, SessionExpiredError, RoleMissingError
+    ),
+)
+async def decode_payloads(body: CodecBody, state: State, credentials: Credentials) -> CodecAnswer:
+    """
+    Decrypt payloads of workflow histories for the Temporal UI and CLI.
+
+    A stack on one machine may open it to the UI beside it (`codec_anonymous`); anywhere else the
+    caller needs the role operator, auditor or owner.
+    """
+    if not state.settings.codec_anonymous:
+        principal = await current_principal(state, credentials)
+        if not principal.has_role(*CODEC_ROLES):
+            raise RoleMissingError
+    try:
+        sealed = [json_format.ParseDict(p.model_dump(), Payload()) for p in body.payloads]
+    except json_format.ParseError:
+        msg = "A payload is not in the proto3 JSON form: base64 metadata and data."
+        raise ValidationError(msg, errors=[{"field": "payloads", "message": msg}]) from None
+    opened = await state.codec.decode(sealed)
+    return CodecAnswer(payloads=[_as_json(payload) for payload in opened])
+
+
+def _as_json(payload: Payload) -> dict[str, Any]:
+    return json_format.MessageToDict(payload)

@@ -1,0 +1,104 @@
+"""What the API opens once and hands to every request."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from temporalio.client import Client
+from temporalio.converter import PayloadCodec
+from temporalio.service import RPCError
+
+from api.payout_requests import PayoutRequests
+from api.payout_workflows import PayoutWorkflows
+from domain.clock import Clock, SystemClock
+from domain.errors import InvariantError, WorkflowEngineUnavailableError
+from identity.services import Identity, open_identity
+from infra import temporal
+from infra.database import Database
+from infra.keyring import Keyring
+from infra.settings import ApiSettings
+
+HEALTH_TIMEOUT = timedelta(seconds=3)
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """The API's collaborators."""
+
+    settings: ApiSettings
+    database: Database
+    identity: Identity
+    temporal: Client
+    clock: Clock = field(default_factory=SystemClock)
+
+    @property
+    def payout_workflows(self) -> PayoutWorkflows:
+        """The way to payout workflows."""
+        return PayoutWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def payout_requests(self) -> PayoutRequests:
+        """The way in for payouts."""
+        return PayoutRequests(self.database, self.payout_workflows)
+
+    @property
+    def codec(self) -> PayloadCodec:
+        """What opens payloads of workflow histories."""
+        codec = self.temporal.data_converter.payload_codec
+        if codec is None:
+            msg = "The Temporal client encrypts nothing."
+            raise InvariantError(msg)
+        return codec
+
+    def workflow_url(self, workflow_id: str) -> str | None:
+        """Return the Temporal UI's page of a workflow, if a UI is configured."""
+        base = self.settings.temporal_ui_url.rstrip("/")
+        if not base:
+            return None
+        namespace = self.settings.temporal_namespace
+        return f"{base}/namespaces/{namespace}/workflows/{workflow_id.replace('/', '%2F')}"
+
+    async def check_workflow_engine(self) -> None:
+        """
+        Ask Temporal whether it serves.
+
+        Raises:
+            WorkflowEngineUnavailableError: It does not answer.
+        """
+        try:
+            await self.temporal.service_client.check_health(timeout=HEALTH_TIMEOUT)
+        except (RPCError, RuntimeError) as error:
+            raise WorkflowEngineUnavailableError from error
+
+
+StateOpener = Callable[[ApiSettings], AbstractAsyncContextManager[AppState]]
+
+
+@asynccontextmanager
+async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
+    """Yield the collaborators that the settings describe; close them afterwards."""
+    database = Database(
+        settings.database_url.get_secret_value(), pool_size=settings.database_pool_size
+    )
+    client = await temporal.connect(
+        address=settings.temporal_address,
+        namespace=settings.temporal_namespace,
+        codec_keys=settings.codec_keys.get_secret_value(),
+        lazy=True,
+    )
+    try:
+        yield AppState(
+            settings=settings,
+            database=database,
+            identity=open_identity(
+                database,
+                Keyring.parse(settings.data_keys.get_secret_value()),
+                issuer=settings.totp_issuer,
+                session_lifetime=settings.session_lifetime,
+                step_up_lifetime=settings.step_up_lifetime,
+            ),
+            temporal=client,
+        )
+    finally:
+        await database.close()

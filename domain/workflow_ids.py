@@ -1,0 +1,38 @@
+"""
+Ids of workflows and names of task queues and signals: what both sides of Temporal must agree on.
+
+A workflow's id is ``{kind}/{resource id}``, so the resource alone finds its history.
+"""
+
+WALLET_QUEUE = "wallet"
+SIGNING_QUEUE = "signing"
+
+PAYOUT_FINISHED_SIGNAL = "finished"
+BATCH_MOVED_SIGNAL = "moved"
+ACCEPT_UPDATE_ID = "accept"
+"""Constant, so that a repeated request meets the first one's answer, even after it ended."""
+
+
+def payout_workflow_id(payout_id: str) -> str:
+    """Return the id of a payout's workflow."""
+    return f"payout/{payout_id}"
+
+
+def chain_transaction_workflow_id(batch_id: str) -> str:
+    """Return the id of the workflow that drives a batch of chain transactions."""
+    return f"chain-transaction/{batch_id}"
+
+
+def batcher_workflow_id(chain_id: str, wallet_address: str) -> str:
+    """Return the id of the batcher of a hot wallet."""
+    return f"payout-batcher/{chain_id}/{wallet_address}"
+
+
+def watcher_workflow_id(chain_id: str) -> str:
+    """Return the id of a chain's watcher."""
+    return f"chain-watcher/{chain_id}"
+
+
+def chain_queue(chain_id: str) -> str:
+    """Return the task queue of activities that ask this chain's nodes."""
+    return f"chain-{chain_id.replace(':', '-')}"

@@ -1,0 +1,97 @@
+"""The catalog of chains and assets: data that an owner applies, and everybody reads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.addresses import parse_address
+from domain.errors import ConflictError
+from models.wallets import Asset, AssetKind, Chain, Finality
+
+FIXED_OF_ASSET = ("chain_id", "kind", "contract_address", "decimals")
+"""What may never change once an asset has been written: balances depend on it."""
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChainEntry(_Entry):
+    """A chain as the catalog file describes it; see ``models.wallets.Chain`` for units."""
+
+    id: str = Field(pattern=r"^[a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$")
+    family: str = Field(pattern="^evm$")
+    name: str
+    native_asset: str
+    finality: Finality = Finality.DEPTH
+    confirmations_min: int = Field(default=12, ge=1)
+    max_fee_ceiling_minor: int = Field(ge=1)
+    bump_after_s: int = Field(default=60, ge=1)
+    batch_size: int = Field(default=50, ge=1, le=500)
+    batch_wait_ms: int = Field(default=1_000, ge=0)
+
+
+class AssetEntry(_Entry):
+    """An asset as the catalog file describes it; amounts in minor units."""
+
+    code: str = Field(pattern=r"^[A-Za-z0-9.-]{1,32}$")
+    chain_id: str
+    kind: AssetKind
+    contract_address: str | None = None
+    decimals: int = Field(ge=0, le=77)
+    name: str
+    payout_fee_minor: int = Field(default=0, ge=0)
+    payout_min_minor: int = Field(default=1, ge=1)
+    payout_max_minor: int | None = Field(default=None, ge=1)
+    enabled: bool = True
+
+
+class Catalog(_Entry):
+    """Every chain and asset that the file names; what it leaves out stays as it is."""
+
+    chains: tuple[ChainEntry, ...] = ()
+    assets: tuple[AssetEntry, ...] = ()
+
+
+async def apply_catalog(session: AsyncSession, catalog: Catalog) -> None:
+    """
+    Add or update chains and assets.
+
+    Raises:
+        ConflictError: It would change what balances depend on.
+        InvalidAddressError: A contract's address does not check.
+    """
+    for chain in catalog.chains:
+        await session.merge(Chain(**chain.model_dump()))
+    await session.flush()
+    for entry in catalog.assets:
+        family = (await session.get_one(Chain, entry.chain_id)).family
+        values = entry.model_dump()
+        if entry.contract_address is not None:
+            values["contract_address"] = parse_address(entry.contract_address, family=family)
+        await _check_fixed(session, values)
+        await session.merge(Asset(**values))
+    await session.flush()
+
+
+async def list_assets(session: AsyncSession) -> Sequence[tuple[Asset, Chain]]:
+    """Return every asset with its chain."""
+    found = await session.exec(
+        select(Asset, Chain)
+        .join(Chain, col(Chain.id) == col(Asset.chain_id))
+        .order_by(col(Asset.code))
+    )
+    return found.all()
+
+
+async def _check_fixed(session: AsyncSession, values: dict[str, Any]) -> None:
+    known = await session.get(Asset, values["code"])
+    if known is None:
+        return
+    for name in FIXED_OF_ASSET:
+        if getattr(known, name) != values[name]:
+            msg = f"{name} of asset {known.code} cannot change."
+            raise ConflictError(msg)

@@ -1,0 +1,131 @@
+"""Why a payout is where it is, in one sentence that its owner understands."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.errors import error_by_code
+from domain.payouts import PayoutStatus
+from domain.workflow_ids import SIGNING_QUEUE
+from models.chain_transactions import (
+    ChainTransactionStatus,
+)
+from models.wallets import Finality
+from payouts.approvals import approvers_among
+from payouts.liveness import SILENT_AFTER, last_seen
+from payouts.queries import PayoutDetail
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """One sentence, and a stable code for programs; the code is null when nothing is waited for."""
+
+    sentence: str
+    waiting_for: str | None
+
+
+STEPS = {
+    ChainTransactionStatus.PLANNED: Explanation("In a batch; its fee is being planned.", "fee"),
+    ChainTransactionStatus.SIGNED: Explanation("Signed; about to be broadcast.", "broadcast"),
+    ChainTransactionStatus.ABANDONED: Explanation(
+        "The signer refused it; an operator must refund it or try again.", "operator"
+    ),
+}
+
+
+async def explain(session: AsyncSession, detail: PayoutDetail, *, now: datetime) -> Explanation:
+    """Return what the payout waits for, from what the database knows."""
+    signer_seen_at = (await last_seen(session)).get(SIGNING_QUEUE)
+    return explained(detail, signer_seen_at=signer_seen_at, now=now)
+
+
+def explained(
+    detail: PayoutDetail, *, signer_seen_at: datetime | None, now: datetime
+) -> Explanation:
+    """Return the explanation; pure."""
+    match PayoutStatus(detail.payout.status):
+        case PayoutStatus.AWAITING_APPROVAL:
+            return _approvals(detail)
+        case PayoutStatus.READY:
+            return Explanation("Approved; waiting for the next batch.", "batch")
+        case PayoutStatus.BATCHED:
+            return _on_the_way(detail, signer_seen_at=signer_seen_at, now=now)
+        case PayoutStatus.SETTLED:
+            row = detail.chain_transaction
+            return Explanation(f"Settled in transaction {row.txid if row else '?'}.", None)
+        case _:
+            return _ended(detail)
+
+
+def _approvals(detail: PayoutDetail) -> Explanation:
+    payout = detail.payout
+    got = len(approvers_among(detail.decisions))
+    until = payout.approval_expires_at
+    sentence = f"Waiting for approval {got + 1} of {payout.approvals_required}"
+    if until is not None:
+        sentence += f", until {until:%Y-%m-%d %H:%M} UTC"
+    return Explanation(f"{sentence}.", "approval")
+
+
+def _on_the_way(
+    detail: PayoutDetail, *, signer_seen_at: datetime | None, now: datetime
+) -> Explanation:
+    row, batch = detail.chain_transaction, detail.batch
+    if row is None or batch is None:
+        return Explanation("In a batch.", "batch")
+    if batch.waiting_for and row.status != ChainTransactionStatus.MINED:
+        return _held_up(batch.waiting_for, batch.waiting_since)
+    match ChainTransactionStatus(row.status):
+        case ChainTransactionStatus.ALLOCATED:
+            return _signature(row.reason_code, signer_seen_at=signer_seen_at, now=now)
+        case ChainTransactionStatus.BROADCAST:
+            return _block(detail, now=now)
+        case known if known in STEPS:
+            return STEPS[known]
+        case _:
+            return _confirmations(detail)
+
+
+def _held_up(code: str, since: datetime | None) -> Explanation:
+    error = error_by_code(code)
+    title = error.title if error else code.replace("_", " ").capitalize()
+    moment = f" since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
+    return Explanation(f"{title}{moment}.", code)
+
+
+def _signature(
+    reason_code: str | None, *, signer_seen_at: datetime | None, now: datetime
+) -> Explanation:
+    if reason_code is not None:
+        return Explanation("The signer refused it; its place is being freed.", reason_code)
+    if signer_seen_at is None:
+        return Explanation("Waiting for the signer, which has never run.", "signer")
+    if now - signer_seen_at > SILENT_AFTER:
+        moment = f"{signer_seen_at:%Y-%m-%d %H:%M:%S}"
+        return Explanation(f"Signer not running since {moment} UTC.", "signer")
+    return Explanation("Waiting for the signer.", "signer")
+
+
+def _block(detail: PayoutDetail, *, now: datetime) -> Explanation:
+    head = detail.head
+    if head is not None and now - head.seen_at > SILENT_AFTER:
+        moment = f"{head.seen_at:%Y-%m-%d %H:%M:%S}"
+        return Explanation(f"Broadcast; {detail.chain.name} not seen since {moment} UTC.", "chain")
+    return Explanation(f"Broadcast; waiting for a block of {detail.chain.name}.", "block")
+
+
+def _confirmations(detail: PayoutDetail) -> Explanation:
+    chain = detail.chain
+    if chain.finality == Finality.FINALIZED:
+        return Explanation("Mined; waiting for the chain to finalize it.", "finality")
+    got = min(detail.confirmations, chain.confirmations_min)
+    return Explanation(f"Mined; {got} of {chain.confirmations_min} confirmations.", "confirmations")
+
+
+def _ended(detail: PayoutDetail) -> Explanation:
+    status = PayoutStatus(detail.payout.status)
+    reason = detail.payout.reason_code
+    text = next((e.detail for e in reversed(detail.events) if e.detail), None)
+    because = f": {text or reason}" if text or reason else ""
+    return Explanation(f"{status.value.capitalize()}{because}".rstrip(".") + ".", None)

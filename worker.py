@@ -1,0 +1,298 @@
+"""
+Composition root of every worker process: ``python worker.py [--task-queue NAME]``.
+
+Queues are split by trust and by downstream. ``wallet`` runs workflows and database steps,
+``chain-…`` asks nodes, ``signing`` alone holds keys. Without the option one process serves every
+queue but ``signing``, which it adds when it is given the wallets' keys.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from chains.registry import open_outlet
+from signing.vault import KeyVault
+from sqlmodel import select
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.chain import ChainActivities
+from activities.failures import FailureInterceptor
+from activities.outgoing import OutgoingActivities
+from activities.payouts import PayoutActivities
+from activities.signing import SigningActivities
+from domain.clock import SystemClock
+from domain.errors import DatabaseUnavailableError
+from domain.workflow_ids import (
+    SIGNING_QUEUE,
+    WALLET_QUEUE,
+    batcher_workflow_id,
+    chain_queue,
+    watcher_workflow_id,
+)
+from infra import temporal
+from infra.database import Database
+from infra.keyring import Keyring
+from infra.notifier import TemporalNotifier
+from infra.processes import run_and_exit, stop_on_signals
+from infra.settings import SignerSettings, WorkerSettings
+from models.wallets import BlockchainWallet, Chain, WalletType
+from outgoing.log import PostgresOutgoingLog
+from outgoing.runner import PostgresChainRunner
+from outgoing.watch import PostgresChainWatch
+from payouts.desk import PostgresPayoutDesk
+from payouts.liveness import beat
+from signing.signer import PostgresBatchSigner
+from workflows.attributes import CHAIN_ID, attributes
+from workflows.chain_transaction import ChainTransactionWorkflow
+from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.payout import PayoutWorkflow
+from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+
+WORKFLOWS = (
+    PayoutWorkflow,
+    PayoutBatcherWorkflow,
+    ChainTransactionWorkflow,
+    ChainWatcherWorkflow,
+)
+
+GRACE = timedelta(seconds=10)
+"""Work in hand may finish for this long after SIGTERM."""
+
+RETRY_S = 1.0
+CLOCK = SystemClock()
+
+logger = logging.getLogger("worker")
+
+
+@dataclass
+class Process:
+    """What one worker process holds open."""
+
+    client: Client
+    database: Database
+    workers: list[Worker] = field(default_factory=list)
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """Sandbox workflow modules; what they import is plain and passes through."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(
+            "activities", "domain", "eth_utils", "ulid"
+        )
+    )
+
+
+def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
+    """Serve workflows and the steps that are one unit of work on the database."""
+    log = PostgresOutgoingLog(process.database, CLOCK)
+    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
+    outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
+    return Worker(
+        process.client,
+        task_queue=queue,
+        workflows=WORKFLOWS,
+        activities=[
+            payouts.freeze,
+            payouts.decide,
+            payouts.cancel,
+            payouts.expire,
+            payouts.outcome,
+            payouts.refund_unsigned,
+            payouts.retry_abandoned,
+            outgoing.await_batch,
+            outgoing.allocate,
+            outgoing.give_up_refused,
+            outgoing.settle,
+            outgoing.notify,
+        ],
+        workflow_runner=sandbox(),
+        interceptors=[FailureInterceptor()],
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=50,
+        max_concurrent_local_activities=50,
+    )
+
+
+def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Worker:
+    """Serve the steps that ask this chain's nodes."""
+    urls = [url.strip() for url in settings.evm_rpc_urls.split(",") if url.strip()]
+    outlet = open_outlet(chain.id, chain.family, urls)
+    steps = ChainActivities(
+        PostgresChainRunner(process.database, outlet, CLOCK),
+        PostgresChainWatch(process.database, outlet, CLOCK),
+        TemporalNotifier(process.client),
+        watch_interval=settings.watch_interval,
+    )
+    return Worker(
+        process.client,
+        task_queue=chain_queue(chain.id),
+        activities=[steps.prepare, steps.broadcast, steps.plan_bumps, steps.watch],
+        interceptors=[FailureInterceptor()],
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=20,
+    )
+
+
+async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
+    """Serve the signing queue, after seeing to it that each chain has a hot wallet."""
+    vault = KeyVault(process.database, Keyring.parse(settings.wallet_keys.get_secret_value()))
+    for chain in await known_chains(process.database):
+        address = await vault.ensure_primary_wallet(chain.id)
+        logger.info("hot wallet of %s is %s", chain.id, address)
+    steps = SigningActivities(PostgresBatchSigner(process.database, vault, CLOCK))
+    return Worker(
+        process.client,
+        task_queue=SIGNING_QUEUE,
+        activities=[steps.sign_batch],
+        interceptors=[FailureInterceptor()],
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=4,
+    )
+
+
+async def known_chains(database: Database) -> Sequence[Chain]:
+    """Return the chains of the catalog, waiting for the database and for the first of them."""
+    while True:
+        with contextlib.suppress(DatabaseUnavailableError):
+            async with database.transaction() as session:
+                if chains := (await session.exec(select(Chain))).all():
+                    return chains
+        logger.info("waiting for the database and for a chain in the catalog")
+        await asyncio.sleep(RETRY_S)
+
+
+async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
+    """Return the primary hot wallets, waiting until each chain has one: the signer makes them."""
+    chains = await known_chains(database)
+    while True:
+        with contextlib.suppress(DatabaseUnavailableError):
+            async with database.transaction() as session:
+                found = await session.exec(
+                    select(BlockchainWallet).where(
+                        BlockchainWallet.type == WalletType.HOT, BlockchainWallet.primary
+                    )
+                )
+                wallets = found.all()
+            if {wallet.chain_id for wallet in wallets} >= {chain.id for chain in chains}:
+                return wallets
+        await asyncio.sleep(RETRY_S)
+
+
+async def ensure_running(process: Process) -> None:
+    """Start what never ends, unless it runs: a watcher per chain, a batcher per hot wallet."""
+    for wallet in await hot_wallets(process.database):
+        while True:
+            try:
+                await _start_endless(process.client, wallet)
+            except RPCError as error:
+                logger.warning("cannot start the workflows of %s yet: %s", wallet.chain_id, error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                break
+
+
+async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
+    await client.start_workflow(
+        ChainWatcherWorkflow.run,
+        WatcherInput(wallet.chain_id),
+        id=watcher_workflow_id(wallet.chain_id),
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
+    )
+    await client.start_workflow(
+        PayoutBatcherWorkflow.run,
+        BatcherInput(wallet.chain_id, wallet.address),
+        id=batcher_workflow_id(wallet.chain_id, wallet.address),
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
+    )
+
+
+async def connected(settings: WorkerSettings | SignerSettings) -> Client:
+    """Return a client, waiting for Temporal as long as it takes."""
+    while True:
+        try:
+            return await temporal.connect(
+                address=settings.temporal_address,
+                namespace=settings.temporal_namespace,
+                codec_keys=settings.codec_keys.get_secret_value(),
+                metrics_address=settings.metrics_address,
+            )
+        except (RPCError, RuntimeError) as error:
+            logger.info("waiting for Temporal at %s: %s", settings.temporal_address, error)
+            await asyncio.sleep(RETRY_S)
+
+
+def opened(settings: WorkerSettings | SignerSettings) -> Database:
+    """Return the database as this process's role."""
+    url = settings.database_url.get_secret_value()
+    return Database(url, pool_size=settings.database_pool_size)
+
+
+async def serve(queue: str | None) -> int:
+    """Serve one queue, or all but signing, until told to stop."""
+    stop = stop_on_signals()
+    is_signer = queue == SIGNING_QUEUE
+    settings = SignerSettings() if is_signer else WorkerSettings()
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    process = Process(await connected(settings), opened(settings))
+    if isinstance(settings, SignerSettings):
+        process.workers.append(await signing_worker(process, settings))
+    else:
+        await _add_wallet_workers(process, settings, queue)
+    role = SIGNING_QUEUE if is_signer else queue or WALLET_QUEUE
+    await _run_until(stop, process, role=role)
+    await process.database.close()
+    return 0
+
+
+async def _add_wallet_workers(
+    process: Process, settings: WorkerSettings, queue: str | None
+) -> None:
+    if queue in (None, WALLET_QUEUE):
+        process.workers.append(wallet_worker(process))
+    for chain in await known_chains(process.database):
+        if queue in (None, chain_queue(chain.id)):
+            process.workers.append(chain_worker(process, chain, settings))
+    if not process.workers:
+        msg = f"There is no task queue {queue!r}."
+        raise SystemExit(msg)
+
+
+async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> None:
+    """Run the workers; end when told to, or when one of them fails for good."""
+    running = [asyncio.create_task(worker.run()) for worker in process.workers]
+    background = [asyncio.create_task(beat(process.database, role, CLOCK))]
+    if role != SIGNING_QUEUE:
+        background.append(asyncio.create_task(ensure_running(process)))
+    stopped = asyncio.create_task(stop.wait())
+    logger.info("serving %s", ", ".join(worker.task_queue for worker in process.workers))
+    await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.gather(*(worker.shutdown() for worker in process.workers))
+    for task in (*background, stopped):
+        task.cancel()
+    await asyncio.gather(*running)
+
+
+def main() -> None:
+    """Read the command line and serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task-queue", help="serve this queue alone: wallet, signing or chain-…")
+    arguments = parser.parse_args()
+    run_and_exit(lambda: serve(arguments.task_queue))
+
+
+if __name__ == "__main__":
+    main()
