@@ -15,12 +15,12 @@ def oversized(path: Path) -> Iterator[str]:
     source = path.read_text()
     lines = source.count("\n")
     if lines > FILE_LINES_MAX:
-        yield f"{path}:1: {lines} lines in the file, {FILE_LINES_MAX} allowed"
+        yield f"{path}:1: {lines} lines, {FILE_LINES_MAX} allowed"
     for node in ast.walk(ast.parse(source, str(path))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > FUNCTION_LINES_MAX:
-                yield f"{path}:{node.lineno}: {lines} lines in {node.name}, {FUNCTION_LINES_MAX} allowed"
+                yield f"{path}:{node.lineno}: {lines} lines, {FUNCTION_LINES_MAX} allowed"
 
 
 def sources(root: Path) -> list[Path]:
