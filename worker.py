@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from chains.registry import open_outlet
-from signing.vault import KeyVault
 from sqlmodel import select
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
@@ -28,6 +26,7 @@ from activities.failures import FailureInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
+from chains.registry import open_outlet
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
 from domain.workflow_ids import (
@@ -50,6 +49,7 @@ from outgoing.watch import PostgresChainWatch
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
 from signing.signer import PostgresBatchSigner
+from signing.vault import KeyVault
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput

@@ -23,7 +23,6 @@ CHAIN = f"eip155:{EVM_CHAIN_ID}"
 ETHER, TOKEN = "ETH", "TUSD"
 ETHER_DECIMALS, TOKEN_DECIMALS = 18, 6
 ETHER_UNIT, TOKEN_UNIT = 10**ETHER_DECIMALS, 10**TOKEN_DECIMALS
-TOKEN_SUPPLY = 10**9 * TOKEN_UNIT
 
 POLICY = PolicyDocument.model_validate(
     {
@@ -80,9 +79,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3) -> None:
 
 
 async def _add_token(database: Database, uncle: RichUncle) -> None:
-    address = await uncle.deploy_token(
-        name="Test US Dollar", symbol=TOKEN, decimals=TOKEN_DECIMALS, supply=TOKEN_SUPPLY
-    )
+    address = await uncle.deploy_token(name="Test US Dollar", symbol=TOKEN, decimals=TOKEN_DECIMALS)
     token = AssetEntry(
         code=TOKEN,
         chain_id=CHAIN,
