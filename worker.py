@@ -18,7 +18,7 @@ from sqlmodel import select
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.chain import ChainActivities
@@ -62,6 +62,9 @@ WORKFLOWS = (
     ChainTransactionWorkflow,
     ChainWatcherWorkflow,
 )
+
+INTERCEPTORS: list[Interceptor] = [FailureInterceptor()]
+"""What every activity of this process runs inside of."""
 
 GRACE = timedelta(seconds=10)
 """Work in hand may finish for this long after SIGTERM."""
@@ -114,7 +117,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             outgoing.notify,
         ],
         workflow_runner=sandbox(),
-        interceptors=[FailureInterceptor()],
+        interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=50,
         max_concurrent_local_activities=50,
@@ -135,7 +138,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
         process.client,
         task_queue=chain_queue(chain.id),
         activities=[steps.prepare, steps.broadcast, steps.plan_bumps, steps.watch],
-        interceptors=[FailureInterceptor()],
+        interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=20,
     )
@@ -152,7 +155,7 @@ async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
         process.client,
         task_queue=SIGNING_QUEUE,
         activities=[steps.sign_batch],
-        interceptors=[FailureInterceptor()],
+        interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=4,
     )

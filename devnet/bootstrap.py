@@ -39,7 +39,7 @@ POLICY = PolicyDocument.model_validate(
 """Small amounts go by themselves, larger ones ask one approver, the largest two."""
 
 
-async def fill(stack: Stack, *, confirmations_min: int = 3) -> None:
+async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 15) -> None:
     """Add chain, assets and policy to the stack's database, and the token to its chain."""
     site = stack.site
     (site.state_dir / "ports.json").write_text(json.dumps(asdict(site.ports)))
@@ -53,7 +53,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3) -> None:
                 native_asset=ETHER,
                 confirmations_min=confirmations_min,
                 max_fee_ceiling_minor=500 * 10**9,
-                bump_after_s=15,
+                bump_after_s=bump_after_s,
             )
             ether = AssetEntry(
                 code=ETHER,

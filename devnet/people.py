@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 
 from cli.authenticator import Authenticator
 from cli.client import ApiClient, ApiProblem
 from devnet.site import Site
-from domain.errors import AlreadyDecidedError
+from domain.errors import AlreadyDecidedError, SecondFactorInvalidError
 from identity.passwords import Passwords
 from identity.services import open_identity
 from infra.database import Database
@@ -33,24 +34,38 @@ class ScriptedUser:
 
     def ask_payout(self, body: Mapping[str, object], *, idempotency_key: str) -> str:
         """Ask for a payout, as often as it takes, and return its id."""
-        code = self.authenticator.next_code()
-        payout = insist(
-            lambda: self.api.create_payout(body, code=code, idempotency_key=idempotency_key)
+        payout = self._with_code(
+            lambda code: self.api.create_payout(body, code=code, idempotency_key=idempotency_key)
         )
         return str(payout["id"])
 
     def approve(self, payout_id: str) -> str:
         """Approve a payout, as often as it takes, and return where it stands."""
-        code = self.authenticator.next_code()
-        path = f"/v1/payouts/{payout_id}/approvals"
         try:
-            outcome = insist(lambda: self.api.send("POST", path, {"note": None}, code=code))
+            outcome = self.act(payout_id, "approvals")
         except ApiProblem as problem:
             # The answer of an earlier try was lost; the decision was not.
             if problem.code != AlreadyDecidedError.code:
                 raise
             outcome = self.api.get(f"/v1/payouts/{payout_id}")
         return str(outcome["status"])
+
+    def act(self, payout_id: str, action: str) -> Any:
+        """Send an action that needs a second factor, such as ``refunds``; return its answer."""
+        path = f"/v1/payouts/{payout_id}/{action}"
+        body = None if action == "cancellation" else {"note": None}
+        return self._with_code(lambda code: self.api.send("POST", path, body, code=code))
+
+    def _with_code(self, send: Callable[[str], Any]) -> Any:
+        """Send with one code as long as that is good, then with another."""
+        while True:
+            code = self.authenticator.next_code()
+            try:
+                return insist(lambda: send(code))  # noqa: B023
+            except ApiProblem as problem:
+                # An outage can outlast a code; the Idempotency-Key stays the same.
+                if problem.code != SecondFactorInvalidError.code:
+                    raise
 
 
 def insist[T](call: Callable[[], T], *, patience_s: float = 90.0) -> T:
