@@ -23,6 +23,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.chain import ChainActivities
 from activities.failures import FailureInterceptor
+from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
@@ -63,7 +64,7 @@ WORKFLOWS = (
     ChainWatcherWorkflow,
 )
 
-INTERCEPTORS: list[Interceptor] = [FailureInterceptor()]
+INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
 """What every activity of this process runs inside of."""
 
 GRACE = timedelta(seconds=10)
