@@ -31,7 +31,7 @@ def deposit(
 ) -> Posting:
     """Credit a customer with what arrived on our hot wallet."""
     entries = _move(chart.omnibus_hot(chain_id), chart.available(user_id), asset, amount_minor)
-    return Posting(f"{txid}:deposit", "deposit", txid, entries, at)
+    return Posting(f"{txid}:deposit:{user_id}", "deposit", txid, entries, at)
 
 
 def capital_in(*, txid: str, chain_id: str, asset: str, amount_minor: int, at: datetime) -> Posting:

@@ -29,6 +29,7 @@ CALLERS: dict[str, Principal | None] = {
 
 PUBLIC = "pass pass pass pass pass pass pass pass"
 SESSION = " 401 pass pass pass pass pass  403  403"
+WRITE = "   401 pass pass pass pass pass  403 pass"
 READ = "    401 pass pass pass pass pass pass  403"
 
 # fmt: off
@@ -52,12 +53,34 @@ TABLE = {
     "DELETE /v1/api-keys/{key_id}": SESSION,
     "GET /v1/admins":               " 401  403  403  403 pass pass  403  403",
     "PUT /v1/admins/{user_id}/roles": " 401  403  403  403  403 pass  403  403",
+    "GET /v1/assets":               READ,
+    "GET /v1/wallets":              READ,
+    "GET /v1/wallets/{asset}/statement": READ,
+    "GET /v1/hot-wallets":          " 401  403  403 pass pass pass pass  403",
+    "POST /v1/payouts":             WRITE,
+    "GET /v1/payouts":              READ,
+    "GET /v1/payouts/{payout_id}":  READ,
+    "GET /v1/payouts/{payout_id}/explain": READ,
+    "POST /v1/payouts/{payout_id}/cancellation": WRITE,
+    "POST /v1/payouts/{payout_id}/approvals":  " 401  403 pass  403  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/refunds":    " 401  403  403 pass  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/retries":    " 401  403  403 pass  403  403  403  403",
+    "GET /v1/policy":               " 401  403 pass pass pass pass pass  403",
+    "GET /v1/policy/versions":      " 401  403 pass pass pass pass pass  403",
+    "PUT /v1/policy":               " 401  403  403  403  403 pass  403  403",
+    "GET /health":                  PUBLIC,
+    "GET /ready":                   PUBLIC,
+    "GET /metrics":                 PUBLIC,
+    "POST /v1/codec/decode":        " 401  403  403 pass pass pass  403  403",
 }
 # fmt: on
 
 PATH_VALUES = {
     "session_id": "ses_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "key_id": "key_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "payout_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "asset": "ETH",
     "user_id": "usr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
 }
 

@@ -1,0 +1,53 @@
+# Everything runs from .venv, which `make setup` builds from uv.lock; only Python >= 3.12, git and
+# make need to be there beforehand. ARGS is passed on: make test ARGS="tests/unit -x"
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test check fmt lock bench crash clean
+ARGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Build .venv from the lock file; quick when nothing changed
+
+$(STAMP): pyproject.toml uv.lock tools/setup.sh tools/find-python.sh tools/uv-requirements.txt
+	@echo "Installing the locked packages into .venv"
+	@tools/setup.sh
+	@touch $@
+
+demo: setup ## Run the guided tour on a local stack of its own
+	@$(BIN)/strongroom demo $(ARGS)
+
+up: setup ## Start the local stack and keep it running until Ctrl-C
+	@$(BIN)/strongroom up $(ARGS)
+
+test: check ## Run the checks, then every test
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Lint, formatting, types, layers, sizes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy .
+	PYTHONPATH=. $(BIN)/lint-imports
+	$(BIN)/python tools/check_sizes.py
+
+fmt: setup ## Format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## Resolve the dependencies anew into uv.lock
+	.cache/uv-venv/bin/uv lock --python $(BIN)/python $(ARGS)
+	$(BIN)/python tools/strip_lock.py
+
+bench: setup ## Run the benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
+
+crash: setup ## Kill every process at every step and compare the books
+	$(BIN)/python -m tests.faults.crash $(ARGS)
+
+clean: ## Remove what setup and the tools made; the stack's state folder stays
+	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

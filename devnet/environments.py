@@ -1,0 +1,75 @@
+"""
+The environment of each child: what it needs and nothing else.
+
+Nothing of the caller's environment is handed down but the few names below, so that no process sees
+another one's secrets, or a setting that a developer exported for something else.
+"""
+
+import os
+
+from devnet.ports import LOOPBACK
+from devnet.site import NAMESPACE, Site
+
+_HANDED_DOWN = ("HOME", "LANG", "LC_ALL", "PATH", "SSL_CERT_FILE", "TMPDIR")
+
+
+def base_environment() -> dict[str, str]:
+    """Return the environment of a program that has no settings of ours."""
+    return {name: os.environ[name] for name in _HANDED_DOWN if name in os.environ}
+
+
+def api_environment(site: Site) -> dict[str, str]:
+    """Return the API's environment: no wallet keys, no chain node."""
+    return {
+        **_common(site, role="strongroom_api"),
+        "STRONGROOM_DATA_KEYS": site.secrets.data_keys,
+        "STRONGROOM_PUBLIC_URL": site.api_url,
+        "STRONGROOM_TEMPORAL_UI_URL": site.temporal_ui_url,
+        # The UI beside it shows payloads without a login: the machine is the boundary here.
+        "STRONGROOM_CODEC_ANONYMOUS": "true",
+    }
+
+
+def worker_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
+    """Return a worker's environment: no wallet keys, no TOTP keys."""
+    return {
+        **_common(site, role="strongroom_worker"),
+        "STRONGROOM_EVM_RPC_URLS": site.evm_url,
+        "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
+    }
+
+
+def signer_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
+    """Return the signer's environment: the only one with wallet keys, and without a chain node."""
+    return {
+        **_common(site, role="strongroom_signer"),
+        "STRONGROOM_WALLET_KEYS": site.secrets.wallet_keys,
+        "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
+    }
+
+
+def migration_environment(site: Site) -> dict[str, str]:
+    """Return the migration job's environment: the schema's owner, and the roles' passwords."""
+    return {
+        **_python(),
+        "STRONGROOM_MIGRATION_DATABASE_URL": site.database_url(),
+        "STRONGROOM_API_DATABASE_PASSWORD": site.secrets.api_database_password,
+        "STRONGROOM_WORKER_DATABASE_PASSWORD": site.secrets.worker_database_password,
+        "STRONGROOM_SIGNER_DATABASE_PASSWORD": site.secrets.signer_database_password,
+    }
+
+
+def _common(site: Site, *, role: str) -> dict[str, str]:
+    return {
+        **_python(),
+        "STRONGROOM_DATABASE_URL": site.database_url(role),
+        "STRONGROOM_TEMPORAL_ADDRESS": site.temporal_address,
+        "STRONGROOM_TEMPORAL_NAMESPACE": NAMESPACE,
+        "STRONGROOM_CODEC_KEYS": site.secrets.codec_keys,
+        "STRONGROOM_LOG_LEVEL": site.log_level,
+    }
+
+
+def _python() -> dict[str, str]:
+    # Unbuffered, so that the log of a killed process ends where the process did.
+    return {**base_environment(), "PYTHONUNBUFFERED": "1"}
