@@ -277,12 +277,11 @@ def as_role(url: str, role: str) -> str:
 @asynccontextmanager
 async def opened_books(url: str, *, pool_size: int = 10) -> AsyncIterator[Books]:
     """Yield books with a catalog, people, a hot wallet and a policy that asks nobody."""
-    databases = [
+    books = Books(
         Database(url, pool_size=pool_size),
         Database(as_role(url, "worker"), pool_size=pool_size),
         Database(as_role(url, "signer"), pool_size=pool_size),
-    ]
-    books = Books(*databases)
+    )
     async with books.owner.transaction() as session:
         await apply_catalog(session, Catalog.model_validate(CATALOG))
         session.add_all(_people(books.clock))
@@ -300,7 +299,7 @@ async def opened_books(url: str, *, pool_size: int = 10) -> AsyncIterator[Books]
     try:
         yield books
     finally:
-        for database in databases:
+        for database in (books.owner, books.worker, books.signer_database):
             await database.close()
 
 
