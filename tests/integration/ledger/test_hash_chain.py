@@ -170,10 +170,10 @@ class TestHashChain:
             found = await connection.exec_driver_sql(
                 "SELECT kind, count(*), count(DISTINCT reference) FROM audit_chain GROUP BY kind"
             )
-            counts = {kind: (links, rows) for kind, links, rows in found}
+            counts = {kind: numbers for kind, *numbers in map(list, found)}
             transactions = await connection.exec_driver_sql(
                 f"SELECT count(*) FROM {LedgerTransaction.__tablename__}"  # noqa: S608
             )
-            assert counts["ledger"] == (transactions.scalar(),) * 2
-        assert counts["decision"] == (1, 1)
-        assert counts["policy"] == (3, 3)
+            assert counts["ledger"] == [transactions.scalar()] * 2
+        assert counts["decision"] == [1, 1]
+        assert counts["policy"] == [3, 3]
