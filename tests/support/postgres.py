@@ -10,17 +10,17 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from sqlalchemy import create_engine
-from sqlmodel import SQLModel
 
 from domain.ids import new_id
 from infra.database import Database
+from migrations.__main__ import alembic_config
 
 TEMPLATE = "strongroom_template"
 START_TIMEOUT_S = 20
@@ -79,11 +79,12 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 def create_schema(url: str) -> None:
-    """Create every table."""
-    for name in ("chain_transactions", "identity", "ledger", "payouts", "wallets"):
-        import_module(f"models.{name}")
+    """Bring an empty database to the present schema, as the migration job does."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    SQLModel.metadata.create_all(engine)
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
     engine.dispose()
 
 
@@ -97,7 +98,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """Yield the URL of a database of this test alone, with every table and no row."""
+    """Yield the URL of a database of this test alone, as the migrations leave it."""
     name = new_id("db").lower()
     postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     yield postgres_server.url(name)
