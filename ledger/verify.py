@@ -35,6 +35,13 @@ _UNSEALED = text("""
     UNION ALL
     SELECT 'decision ' || d.id FROM approval_decision d
     WHERE NOT EXISTS (SELECT 1 FROM audit_chain l WHERE l.kind = 'decision' AND l.reference = d.id)
+    UNION ALL
+    SELECT 'policy ' || p.version FROM policy p
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'policy' AND l.reference = p.version::text)
+    UNION ALL
+    SELECT 'ledger entry ' || e.id FROM ledger_entry e
+    WHERE NOT EXISTS (SELECT 1 FROM ledger_transaction t WHERE t.id = e.transaction_id)
     LIMIT 1
 """)
 

@@ -16,7 +16,6 @@ from domain.payouts import OPEN_STATUSES, PayoutStatus
 from domain.ports import SettleOutcome
 from ledger import rules
 from ledger.posting import Posting
-from ledger.service import Ledger
 from models.chain_transactions import (
     SETTLEABLE,
     ChainTransaction,
@@ -25,7 +24,7 @@ from models.chain_transactions import (
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, locked_batch, payouts_of
-from outgoing.refunds import give_back
+from outgoing.refunds import post_and_refund
 from payouts.history import move
 
 REVERTED_ON_CHAIN = "reverted_on_chain"
@@ -94,9 +93,8 @@ async def _finish(
         row = by_id[str(payout.chain_transaction_id)]
         (paid if row.status == ChainTransactionStatus.CONFIRMED else failed).append(payout)
     postings += [_settled(payout, clock) for payout in paid]
-    await Ledger.post_in(session, postings)
+    await post_and_refund(session, postings, failed, reason_code=REVERTED_ON_CHAIN, clock=clock)
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
-    await give_back(session, failed, reason_code=REVERTED_ON_CHAIN, clock=clock)
 
 
 def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> list[Posting]:

@@ -79,7 +79,7 @@ def running_postgres() -> Iterator[PostgresServer]:
 
 
 def create_schema(url: str) -> None:
-    """Run the migrations: tables, and the ledger's functions, triggers and roles."""
+    """Bring an empty database to the present schema, as the migration job does."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
     with engine.begin() as connection:
         config = alembic_config()
@@ -98,7 +98,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """Yield the URL of a database of this test alone, with every table and no row."""
+    """Yield the URL of a database of this test alone, as the migrations leave it."""
     name = new_id("db").lower()
     postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     yield postgres_server.url(name)

@@ -88,6 +88,7 @@ class TestAmount:
         await assert_refused(bank, answer, 409, "limit_exceeded")
 
     async def test_counts_against_the_limit_with_what_went_before(self, bank: Bank) -> None:
+        await fund(bank.database, bank.customer.id, bank.clock)
         first = await bank.pay(str(DAILY_LIMIT_MINOR - 50))
         over = await bank.pay("51")
         within = await bank.pay("50")
