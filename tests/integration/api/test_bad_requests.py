@@ -335,9 +335,7 @@ class TestCaller:
         stranger = await bank.person("stranger")
 
         theirs = await bank.send(method, f"/v1/payouts/{payout['id']}{path}", person=stranger)
-        missing = await bank.send(
-            method, f"/v1/payouts/pay_{'0' * 26}{path}", person=stranger
-        )
+        missing = await bank.send(method, f"/v1/payouts/pay_{'0' * 26}{path}", person=stranger)
 
         assert (theirs.status_code, code_of(theirs)) == (404, "payout_not_found")
         assert theirs.json() | {"instance": ""} == missing.json() | {"instance": ""}
