@@ -13,6 +13,7 @@ from tests.support.bank import DESTINATION, Bank, code_of, served
 GARBAGE: list[dict[str, Any]] = [
     {"metadata": {"encoding": "not base64!"}, "data": ""},
     {"metadata": {}, "data": "not base64!"},
+    {"metadata": {"encoding": "YmluYXJ5L2VuY3J5cHRlZA=="}, "data": "AQL//w=="},
     {"metadata": {"encoding": "YmluYXJ5L2VuY3J5cHRlZA=="}, "data": "AAAA"},
     {
         "metadata": {"encoding": "YmluYXJ5L2VuY3J5cHRlZA==", "key-id": "bm9uZQ=="},
