@@ -167,6 +167,10 @@ class ChainOutlet(Protocol):
         """Return how many transactions of this address are mined (``latest``)."""
         ...
 
+    async def close(self) -> None:
+        """Close the connections; the outlet is not used afterwards."""
+        ...
+
 
 class TransactionSigner(Protocol):
     """Signs with a key it alone can open."""
