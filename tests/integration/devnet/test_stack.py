@@ -69,6 +69,10 @@ def owner_of(path: str) -> str:
     return Path(path).owner()
 
 
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
 class TestPostgres:
     async def test_asks_for_the_password(self, postgres: Stack) -> None:
         port = postgres.site.ports.postgres
@@ -130,7 +134,7 @@ class TestState:
 
         stack.erase()
 
-        assert not any(map(os.path.exists, (state_dir, str(data_dir))))
+        assert not any(exists(path) for path in (state_dir, Path(str(data_dir))))
 
 
 class TestUp:
