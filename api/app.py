@@ -68,6 +68,8 @@ def create_app(
     # The last one added is the outermost: even the answer of last resort carries the headers.
     for middleware in (BodyLimit, RequestMetrics, LastResort, ResponseHeaders):
         app.add_middleware(middleware)
+    if chosen.codec_anonymous:
+        app.dependency_overrides[operations.codec_reader] = operations.anybody
     if chosen.temporal_ui_url:
         # Only the Temporal UI's pages may call across origins, and only what they need.
         app.add_middleware(

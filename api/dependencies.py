@@ -8,17 +8,16 @@ run before the body is judged, and a code must not be used up by a request that 
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.second_factor import SecondFactorCheck
 from api.state import AppState
 from domain.errors import AuthenticationError, RoleMissingError, ScopeMissingError
 from identity.fingerprints import operation_fingerprint
 from identity.principals import Principal
-from identity.step_up import SecondFactorKind
 from identity.totp import CODE_PATTERN
 from models.identity import Role, Scope
 
@@ -110,34 +109,6 @@ IdempotencyKey = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class SecondFactorCheck:
-    """The second factor that came with this request, not yet looked at."""
-
-    state: AppState
-    principal: Principal
-    fingerprint: Callable[[], str]
-    totp_code: str | None
-    step_up_token: str | None
-
-    async def require(self) -> SecondFactorKind:
-        """
-        Use the second factor up for this very operation and tell which kind it was.
-
-        Raises:
-            SecondFactorNotEnabledError: No authenticator is enrolled.
-            SecondFactorRequiredError: Neither a code nor a token came.
-            SecondFactorInvalidError: Not good for this operation.
-            SecondFactorLockedError: Too many wrong codes.
-        """
-        return await self.state.identity.step_ups.require_second_factor(
-            self.principal,
-            totp_code=self.totp_code,
-            step_up_token=self.step_up_token,
-            fingerprint=self.fingerprint(),
-        )
-
-
 async def second_factor_check(
     request: Request,
     state: State,
@@ -167,7 +138,9 @@ async def second_factor_check(
             idempotency_key=request.headers.get("Idempotency-Key"),
         )
 
-    return SecondFactorCheck(state, principal, fingerprint, totp_code, step_up_token)
+    return SecondFactorCheck(
+        state.identity.step_ups, principal, fingerprint, totp_code, step_up_token
+    )
 
 
 SecondFactor = Annotated[SecondFactorCheck, Depends(second_factor_check)]

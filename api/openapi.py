@@ -41,6 +41,7 @@ def install_openapi(app: FastAPI) -> None:
                 routes=app.routes,
             )
             _add_problem_schema(document)
+            _drop_null_parameters(document)
             app.openapi_schema = document
         return app.openapi_schema
 
@@ -53,3 +54,16 @@ def _add_problem_schema(document: dict[str, Any]) -> None:
     schema = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schema.pop("$defs", {}))
     schemas["Problem"] = schema
+
+
+def _drop_null_parameters(document: dict[str, Any]) -> None:
+    # ``str | None`` means "may be absent"; in a header or a query "null" is four letters.
+    for path in document["paths"].values():
+        for operation in path.values():
+            for parameter in operation.get("parameters", []):
+                schema = parameter["schema"]
+                choices = [c for c in schema.pop("anyOf", []) if c != {"type": "null"}]
+                if len(choices) == 1:
+                    schema.update(choices[0])
+                elif choices:
+                    schema["anyOf"] = choices

@@ -2,9 +2,9 @@
 
 from sqlmodel import col, select
 
-from api.dependencies import SecondFactorCheck
 from api.payout_workflows import PayoutWorkflows
 from api.schemas.payouts import PayoutBody
+from api.second_factor import SecondFactorCheck
 from domain.errors import IdempotencyKeyReusedError, StrongroomError, error_by_code
 from domain.ids import PAYOUT, derived_id
 from domain.money import parse_minor

@@ -12,6 +12,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
 from api.schemas.problems import FieldProblem, Problem
@@ -146,8 +147,10 @@ def install_problem_handlers(app: FastAPI) -> None:
 
 async def _on_expected_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StrongroomError)
-    if error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log.error("%s %s: %s", request.method, error.code, error.detail, exc_info=error)
+    if error.retryable:
+        _log.warning("%s: %s", error.code, error.detail)
+    elif error.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log.error("%s: %s", error.code, error.detail, exc_info=error)
     return problem_response(error, instance=request.url.path)
 
 
@@ -156,7 +159,18 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     known = _HTTP_ERRORS.get(error.status_code, StrongroomError)
     response = problem_response(known(), instance=request.url.path)
     response.headers.update(error.headers or {})
+    if known is MethodNotAllowedError:
+        response.headers["Allow"] = _allowed_methods(request)
     return response
+
+
+def _allowed_methods(request: Request) -> str:
+    # The router names the methods of the first route at this path only; RFC 9110 wants all.
+    methods: set[str] = set()
+    for route in iter_route_contexts(request.app.routes):
+        if route.path_regex is not None and route.path_regex.match(request.scope["path"]):
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods))
 
 
 async def _on_invalid_request(request: Request, error: Exception) -> JSONResponse:

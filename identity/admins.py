@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection, Sequence
 
+from sqlalchemy import any_
 from sqlmodel import col, func, select
 
 from domain.clock import Clock
@@ -43,9 +44,7 @@ class Admins:
             # The owners are locked in id order: two who demote each other must not both succeed.
             owners_query = (
                 select(User)
-                .where(
-                    col(User.roles).contains([Role.OWNER.value]), col(User.disabled_at).is_(None)
-                )
+                .where(any_(col(User.roles)) == Role.OWNER, col(User.disabled_at).is_(None))
                 .order_by(User.id)
                 .with_for_update()
             )

@@ -100,10 +100,14 @@ class SecondFactors:
             "failures": 0,
             "locked_until": None,
         }
-        statement = insert(SecondFactor).values(user_id=user_id, **fresh)
-        statement = statement.on_conflict_do_update(
-            index_elements=["user_id"], set_=fresh, where=col(SecondFactor.enabled_at).is_(None)
-        ).returning(col(SecondFactor.user_id))
+        statement = (
+            insert(SecondFactor)
+            .values(user_id=user_id, **fresh)
+            .on_conflict_do_update(
+                index_elements=["user_id"], set_=fresh, where=col(SecondFactor.enabled_at).is_(None)
+            )
+            .returning(col(SecondFactor.user_id))
+        )
         async with self._database.transaction() as session:
             stored = (await session.exec(statement)).first()
         if stored is None:

@@ -57,6 +57,17 @@ class Database:
         async with self._translated(), self._autocommit.connect() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncSession]:
+        """Yield a session that reads one state of the whole database, however long it takes."""
+        engine = self.engine.execution_options(isolation_level="REPEATABLE READ")
+        async with (
+            self._translated(),
+            AsyncSession(engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
     async def close(self) -> None:
         """Close every pooled connection."""
         await self.engine.dispose()

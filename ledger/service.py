@@ -53,22 +53,34 @@ class Ledger:
         Raises:
             InsufficientAvailableBalanceError: A customer's account would go below zero.
             LimitExceededError: A limit counter would pass its cap.
-            HoldStateError: A hold to be ended is not open.
+            HoldStateError: A hold to be ended is not open, or held money moves without its hold.
             IdempotencyConflictError: A key was used for something else.
             DatabaseUnavailableError: Unknown whether it was posted; repeat with the same keys.
         """
+        if not postings:
+            return []
         async with self._database.statement() as connection:
             return await _post(connection, postings)
 
     @staticmethod
     async def post_in(session: AsyncSession, postings: Sequence[Posting]) -> list[Posted]:
-        """Post within the caller's unit of work; errors as for ``post``."""
+        """
+        Post within the caller's unit of work, once in it; errors as for ``post``.
+
+        The end of the hash chain stays locked until the commit. A second posting would take locks
+        behind that one, and could deadlock with somebody who waits for it.
+        """
         if not postings:
             return []
         return await _post(await session.connection(), postings)
 
     async def reverse(self, transaction_id: int, *, at: datetime) -> Posted:
-        """Post the opposite of a ledger transaction; a second call returns the first reversal."""
+        """
+        Post the opposite of a ledger transaction; a second call returns the first reversal.
+
+        Raises:
+            HoldStateError: It placed or ended a hold, which only the hold's own posting undoes.
+        """
         async with self._database.transaction() as session:
             original = await session.get_one(LedgerTransaction, transaction_id)
             rows = await session.exec(

@@ -35,6 +35,13 @@ _UNSEALED = text("""
     UNION ALL
     SELECT 'decision ' || d.id FROM approval_decision d
     WHERE NOT EXISTS (SELECT 1 FROM audit_chain l WHERE l.kind = 'decision' AND l.reference = d.id)
+    UNION ALL
+    SELECT 'policy ' || p.version FROM policy p
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'policy' AND l.reference = p.version::text)
+    UNION ALL
+    SELECT 'ledger entry ' || e.id FROM ledger_entry e
+    WHERE NOT EXISTS (SELECT 1 FROM ledger_transaction t WHERE t.id = e.transaction_id)
     LIMIT 1
 """)
 
@@ -56,8 +63,11 @@ class Verification:
 
 
 async def verify(session: AsyncSession) -> AsyncIterator[Verification]:
-    """Yield progress after each page of links; the last one carries the verdict."""
-    await session.exec(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))  # type: ignore[call-overload]
+    """
+    Yield progress after each page of links; the last one carries the verdict.
+
+    Give it a snapshot (``Database.snapshot``), or what is posted meanwhile looks like tampering.
+    """
     previous_hash, sequence = "0" * 64, 0
     while True:
         rows = (await session.execute(_LINKS, {"after": sequence, "page": PAGE})).all()

@@ -13,7 +13,6 @@ from domain.errors import WouldRevertError
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
 from ledger import rules
 from ledger.posting import Posting
-from ledger.service import Ledger
 from models.chain_transactions import (
     ChainAttempt,
     ChainTransaction,
@@ -23,7 +22,7 @@ from models.chain_transactions import (
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
 from outgoing.records import latest_attempts, locked_batch, payouts_of, transactions_of
-from outgoing.refunds import give_back
+from outgoing.refunds import post_and_refund
 
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
@@ -49,9 +48,14 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> Non
     for row in doomed:
         row.status = ChainTransactionStatus.ABANDONED
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
-    await Ledger.post_in(session, [_dispatch(payout, clock) for payout in payouts])
     refunded = await payouts_of(session, [row.id for row in doomed], lock=True)
-    await give_back(session, refunded, reason_code=WouldRevertError.code, clock=clock)
+    await post_and_refund(
+        session,
+        [_dispatch(payout, clock) for payout in payouts],
+        refunded,
+        reason_code=WouldRevertError.code,
+        clock=clock,
+    )
 
 
 async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) -> int:
@@ -101,8 +105,9 @@ async def abandon_allocated(session: AsyncSession, row: ChainTransaction, *, clo
             id=derived_id(ATTEMPT, filler.id, "0"),
             chain_transaction_id=filler.id,
             sequence=0,
-            max_fee_minor=abandoned.max_fee_minor,
-            priority_fee_minor=abandoned.priority_fee_minor,
+            # The ceiling may have been lowered since, and is why the signer refused.
+            max_fee_minor=min(abandoned.max_fee_minor, chain.max_fee_ceiling_minor),
+            priority_fee_minor=min(abandoned.priority_fee_minor, chain.max_fee_ceiling_minor),
         )
     )
 

@@ -10,7 +10,7 @@ from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.payouts import Payout
 from outgoing.allocation import abandon_allocated
 from outgoing.records import locked_batch
-from outgoing.refunds import give_back
+from outgoing.refunds import post_and_refund
 from payouts.history import locked_payout, move, outcome_of
 
 OPERATOR_REFUND = "refunded_by_operator"
@@ -38,7 +38,9 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
             msg = "The payout is signed and may be on the chain; it can only go forward."
             raise PayoutStateError(msg)
     detail = f"by {action.operator_id}"
-    await give_back(session, [payout], reason_code=OPERATOR_REFUND, clock=clock, detail=detail)
+    await post_and_refund(
+        session, [], [payout], reason_code=OPERATOR_REFUND, clock=clock, detail=detail
+    )
     return outcome_of(payout)
 
 

@@ -28,13 +28,13 @@ from domain.payouts import (
 from domain.policy import limit_reservations, requirement
 from infra.database import Database
 from ledger import rules
-from ledger.posting import Posting
 from ledger.service import Ledger
 from models.chain_transactions import ChainTransaction
 from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
 from payouts.history import locked_payout, move, outcome_of
 from payouts.policy import PolicyVersion, current_policy
+from payouts.returns import return_postings
 from payouts.validation import PayoutTarget, validate_target
 
 CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
@@ -196,24 +196,10 @@ class PostgresPayoutDesk:
         *,
         detail: str | None = None,
     ) -> None:
-        await Ledger.post_in(
-            session,
-            [release_posting(payout, self._clock, is_expiry=status == PayoutStatus.EXPIRED)],
-        )
+        is_expiry = status == PayoutStatus.EXPIRED
+        postings = await return_postings(session, [payout], clock=self._clock, is_expiry=is_expiry)
+        await Ledger.post_in(session, postings)
         move(session, [payout], status, clock=self._clock, detail=detail)
-
-
-def release_posting(payout: Payout, clock: Clock, *, is_expiry: bool = False) -> Posting:
-    """Return the posting that gives a frozen payout back to its user."""
-    return rules.payout_release(
-        payout_id=payout.id,
-        hold_id=str(payout.hold_id),
-        user_id=payout.user_id,
-        asset=payout.asset,
-        total_minor=payout.amount_minor + payout.fee_minor,
-        is_expiry=is_expiry,
-        at=clock.now(),
-    )
 
 
 def _acceptance(payout: Payout, *, reason: str | None = None) -> Acceptance:

@@ -1,5 +1,6 @@
 """What every request and answer shares. Requests say exactly what is allowed; nothing else is."""
 
+import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -8,6 +9,10 @@ ULID_PATTERN = "[0-7][0-9A-HJKMNP-TV-Z]{25}"
 
 PLAIN_TEXT_PATTERN = r"^[^\x00]*$"
 """Any text but NUL, which PostgreSQL cannot store."""
+
+
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""NUL, and surrogates: JSON can spell one alone (``\\ud800``), UTF-8 cannot."""
 
 
 def id_pattern(prefix: str) -> str:
@@ -21,15 +26,15 @@ UserIdText = Annotated[
 
 
 class StrictModel(BaseModel):
-    """Base of request bodies: unknown fields and NUL characters are refused."""
+    """Base of request bodies: unknown fields and text that cannot be stored are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     @field_validator("*", mode="before")
     @classmethod
-    def _refuse_nul(cls, value: Any) -> Any:
-        if _holds_nul(value):
-            msg = "NUL characters are not allowed."
+    def _refuse_unstorable_text(cls, value: Any) -> Any:
+        if _holds_unstorable_text(value):
+            msg = "NUL characters and unpaired surrogates are not allowed."
             raise ValueError(msg)
         return value
 
@@ -49,12 +54,12 @@ class Listed[Item](Answer):
     )
 
 
-def _holds_nul(value: object) -> bool:
+def _holds_unstorable_text(value: object) -> bool:
     # A stack, not recursion: the caller decides how deeply the value is nested.
     pending = [value]
     while pending:
         match pending.pop():
-            case str() as text if "\x00" in text:
+            case str() as text if _UNSTORABLE.search(text):
                 return True
             case dict() as mapping:
                 pending.extend(mapping.keys())

@@ -10,20 +10,23 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
 import pytest
+from alembic import command
 from sqlalchemy import create_engine
-from sqlmodel import SQLModel
 
 from domain.ids import new_id
 from infra.database import Database
+from migrations.__main__ import alembic_config
 
 TEMPLATE = "strongroom_template"
 START_TIMEOUT_S = 20
+
+_USER = "nobody" if os.geteuid() == 0 else None
+"""PostgreSQL refuses to run as root."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,52 +57,34 @@ def postgres_binaries() -> Path:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Yield a server with an empty cluster; both are gone afterwards."""
-    binaries, folder = postgres_binaries(), Path(tempfile.mkdtemp(prefix="strongroom-pg-"))
-    # PostgreSQL refuses to run as root.
-    user = "nobody" if os.geteuid() == 0 else None
-    if user is not None:
-        shutil.chown(folder, user)
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-pg-"))
+    if _USER is not None:
+        shutil.chown(folder, _USER)
     try:
-        initdb = f"{binaries}/initdb -D {folder}/data -U postgres --auth=trust --encoding=UTF8"
-        subprocess.run(
-            [*initdb.split(), "--locale=C", "--no-sync"],
-            check=True,
-            capture_output=True,
-            user=user,
-            extra_groups=[] if user else None,
-            cwd="/",
-        )
+        options = "-U postgres --auth=trust --encoding=UTF8 --locale=C --no-sync"
+        with _spawned(folder, "initdb", *options.split()) as initdb:
+            assert initdb.wait() == 0, (folder / "initdb.log").read_text()
         port = _free_port()
-        options = [f"port={port}", "listen_addresses=127.0.0.1", "fsync=off"]
-        options += [f"unix_socket_directories={folder}", "max_connections=200"]
-        with (folder / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [
-                    *(binaries / "postgres", "-D", folder / "data"),
-                    *(part for option in options for part in ("-c", option)),
-                ],
-                stdout=log,
-                stderr=log,
-                user=user,
-                extra_groups=[] if user else None,
-                cwd="/",
-            )
-        try:
-            _await_connections(port, server)
-            yield PostgresServer(port)
-        finally:
-            server.send_signal(signal.SIGINT)
-            server.wait(timeout=30)
+        settings = ["listen_addresses=127.0.0.1", f"port={port}", "fsync=off"]
+        settings += ["max_connections=200", f"unix_socket_directories={folder}"]
+        switches = (part for setting in settings for part in ("-c", setting))
+        with _spawned(folder, "postgres", *switches) as server:
+            try:
+                _await_connections(port, server)
+                yield PostgresServer(port)
+            finally:
+                server.send_signal(signal.SIGINT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def create_schema(url: str) -> None:
-    """Create every table."""
-    for name in ("chain_transactions", "identity", "ledger", "payouts", "wallets"):
-        import_module(f"models.{name}")
+    """Bring an empty database to the present schema, as the migration job does."""
     engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
-    SQLModel.metadata.create_all(engine)
+    with engine.begin() as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
     engine.dispose()
 
 
@@ -113,7 +98,7 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def database_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """Yield the URL of a database of this test alone, with every table and no row."""
+    """Yield the URL of a database of this test alone, as the migrations leave it."""
     name = new_id("db").lower()
     postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
     yield postgres_server.url(name)
@@ -125,6 +110,18 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url)
     yield opened
     await opened.close()
+
+
+def _spawned(folder: Path, program: str, *options: str) -> subprocess.Popen[bytes]:
+    with (folder / f"{program}.log").open("wb") as log:
+        return subprocess.Popen(
+            [postgres_binaries() / program, "-D", folder / "data", *options],
+            stdout=log,
+            stderr=log,
+            user=_USER,
+            extra_groups=None if _USER is None else [],
+            cwd="/",
+        )
 
 
 def _free_port() -> int:

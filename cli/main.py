@@ -1,0 +1,76 @@
+"""The ``strongroom`` command. Data goes to stdout, everything else to stderr; exit 0, 1 or 2."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+
+from cli import admin, keys, ledger, payout, stack, user
+from cli.client import ApiProblem
+from cli.context import DEFAULT_API_URL, Context, default_state_dir
+from domain.errors import StrongroomError
+
+app = typer.Typer(
+    name="strongroom",
+    help="A self-hosted wallet back end: every movement of money is a durable workflow.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(stack.up)
+app.command("demo")(stack.demo)
+app.command("fund")(stack.fund)
+app.add_typer(user.app, name="user")
+app.add_typer(admin.app, name="admin")
+app.add_typer(payout.app, name="payout")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(keys.app, name="keys")
+
+
+@app.callback()
+def options(
+    typer_context: typer.Context,
+    api: Annotated[
+        str, typer.Option(help="The API's address.", envvar="STRONGROOM_API_URL")
+    ] = DEFAULT_API_URL,
+    profile: Annotated[
+        str, typer.Option(help="Whose session to use.", envvar="STRONGROOM_PROFILE")
+    ] = "default",
+    state: Annotated[
+        Path | None, typer.Option(help="Folder of the local stack, and of sessions.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Options that come before the command."""
+    typer_context.obj = Context(
+        api_url=api,
+        profile=profile,
+        state_dir=state or default_state_dir(),
+        is_json=json,
+        out=Console(),
+        log=Console(stderr=True),
+    )
+
+
+def main() -> None:
+    """Run the command and turn expected failures into one line and exit code 1."""
+    log = Console(stderr=True)
+    try:
+        app()
+    except ApiProblem as problem:
+        log.print(f"{problem.code}: {problem.detail}", style="red", markup=False)
+        for field, message in problem.fields:
+            log.print(f"  {field}: {message}", markup=False)
+        sys.exit(1)
+    except StrongroomError as error:
+        log.print(f"{error.code}: {error.detail}", style="red", markup=False)
+        sys.exit(1)
+    except httpx.HTTPError as error:
+        log.print(f"The API does not answer: {error}", style="red", markup=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

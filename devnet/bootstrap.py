@@ -1,0 +1,93 @@
+"""
+What a fresh local stack is filled with: the development chain, Ether, a token, and a policy.
+
+Runs at each start and adds only what is missing.
+"""
+
+import json
+from dataclasses import asdict
+
+from sqlmodel import col, select
+
+from devnet.rich_uncle import RichUncle
+from devnet.site import EVM_CHAIN_ID
+from devnet.stack import Stack
+from domain.policy import PolicyDocument
+from infra.database import Database
+from models.payouts import Policy
+from models.wallets import Asset, AssetKind
+from payouts.catalog import AssetEntry, Catalog, ChainEntry, apply_catalog
+from payouts.policy import store_policy
+
+CHAIN = f"eip155:{EVM_CHAIN_ID}"
+ETHER, TOKEN = "ETH", "TUSD"
+ETHER_DECIMALS, TOKEN_DECIMALS = 18, 6
+ETHER_UNIT, TOKEN_UNIT = 10**ETHER_DECIMALS, 10**TOKEN_DECIMALS
+
+POLICY = PolicyDocument.model_validate(
+    {
+        "rules": [
+            {"asset": ETHER, "up_to_minor": str(ETHER_UNIT // 10), "approvals": 0},
+            {"asset": ETHER, "up_to_minor": str(ETHER_UNIT), "approvals": 1},
+            {"asset": TOKEN, "up_to_minor": str(100 * TOKEN_UNIT), "approvals": 0},
+            {"asset": TOKEN, "up_to_minor": str(1_000 * TOKEN_UNIT), "approvals": 1},
+        ],
+        "fallback_approvals": 2,
+        "limits": [{"asset": ETHER, "window_s": 86_400, "amount_minor": str(50 * ETHER_UNIT)}],
+    }
+)
+"""Small amounts go by themselves, larger ones ask one approver, the largest two."""
+
+
+async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 15) -> None:
+    """Add chain, assets and policy to the stack's database, and the token to its chain."""
+    site = stack.site
+    (site.state_dir / "ports.json").write_text(json.dumps(asdict(site.ports)))
+    database = Database(site.database_url())
+    try:
+        async with database.transaction() as session:
+            chain = ChainEntry(
+                id=CHAIN,
+                family="evm",
+                name="development chain",
+                native_asset=ETHER,
+                confirmations_min=confirmations_min,
+                max_fee_ceiling_minor=500 * 10**9,
+                bump_after_s=bump_after_s,
+            )
+            ether = AssetEntry(
+                code=ETHER,
+                chain_id=CHAIN,
+                kind=AssetKind.NATIVE,
+                decimals=ETHER_DECIMALS,
+                name="Ether",
+                payout_fee_minor=ETHER_UNIT // 10_000,
+            )
+            await apply_catalog(session, Catalog(chains=(chain,), assets=(ether,)))
+            known = await session.get(Asset, TOKEN)
+            written = await session.exec(
+                select(Policy.version).where(col(Policy.created_by).is_not(None))
+            )
+            has_policy = written.first() is not None
+        if known is None:
+            await _add_token(database, RichUncle(site.evm_url))
+        if not has_policy:
+            async with database.transaction() as session:
+                await store_policy(session, POLICY, by="bootstrap")
+    finally:
+        await database.close()
+
+
+async def _add_token(database: Database, uncle: RichUncle) -> None:
+    address = await uncle.deploy_token(name="Test US Dollar", symbol=TOKEN, decimals=TOKEN_DECIMALS)
+    token = AssetEntry(
+        code=TOKEN,
+        chain_id=CHAIN,
+        kind=AssetKind.ERC20,
+        contract_address=address,
+        decimals=TOKEN_DECIMALS,
+        name="Test US Dollar",
+        payout_fee_minor=TOKEN_UNIT // 10,
+    )
+    async with database.transaction() as session:
+        await apply_catalog(session, Catalog(assets=(token,)))

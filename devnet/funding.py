@@ -1,0 +1,83 @@
+"""
+Money for a local stack: real coins to the hot wallet, and the books to match.
+
+What arrives is booked like a deposit, under the txid, so that books and chain stay equal.
+"""
+
+from collections.abc import Mapping
+
+from sqlmodel import select
+
+from devnet.errors import StackError
+from devnet.rich_uncle import RichUncle
+from devnet.site import Site
+from domain.clock import SystemClock
+from infra.database import Database
+from ledger import rules
+from ledger.service import Ledger
+from models.wallets import Asset, BlockchainWallet
+
+CLOCK = SystemClock()
+
+
+async def fund(site: Site, *, asset_code: str, shares: Mapping[str | None, int]) -> str:
+    """
+    Send the sum of the shares to the hot wallet and book each one; return the txid.
+
+    ``shares`` maps a user id to minor units; None stands for the operator's own capital, such as
+    what pays for gas.
+    """
+    database = Database(site.database_url())
+    try:
+        async with database.transaction() as session:
+            asset = await session.get(Asset, asset_code)
+            if asset is None:
+                msg = f"There is no asset {asset_code}."
+                raise StackError(msg)
+            wallets = await session.exec(
+                select(BlockchainWallet.address).where(
+                    BlockchainWallet.chain_id == asset.chain_id, BlockchainWallet.primary
+                )
+            )
+            address = wallets.one()
+        txid = await _send(RichUncle(site.evm_url), asset, address, sum(shares.values()))
+        await _book(database, asset, txid, shares)
+    finally:
+        await database.close()
+    return txid
+
+
+async def _send(uncle: RichUncle, asset: Asset, address: str, amount_minor: int) -> str:
+    if asset.contract_address is None:
+        return await uncle.send(address, amount_minor)
+    return await uncle.mint_token(asset.contract_address, address, amount_minor)
+
+
+async def _book(
+    database: Database, asset: Asset, txid: str, shares: Mapping[str | None, int]
+) -> None:
+    now = CLOCK.now()
+    postings = []
+    for user_id, amount_minor in shares.items():
+        if user_id is None:
+            postings.append(
+                rules.capital_in(
+                    txid=txid,
+                    chain_id=asset.chain_id,
+                    asset=asset.code,
+                    amount_minor=amount_minor,
+                    at=now,
+                )
+            )
+        else:
+            postings.append(
+                rules.deposit(
+                    txid=txid,
+                    user_id=user_id,
+                    chain_id=asset.chain_id,
+                    asset=asset.code,
+                    amount_minor=amount_minor,
+                    at=now,
+                )
+            )
+    await Ledger(database).post(*postings)

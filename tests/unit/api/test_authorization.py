@@ -1,0 +1,130 @@
+"""
+Who may call what. Every route of the application has a row here, or a test fails.
+
+The columns are the callers below, in order. ``pass`` means that the caller gets past
+authorization: what follows (a missing second factor, a missing body, an absent database) is not
+this test's business.
+"""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+
+from api.dependencies import current_principal
+from identity.principals import Principal
+from models.identity import Role, Scope
+
+CALLERS: dict[str, Principal | None] = {
+    "anonymous": None,
+    "user": Principal("usr_1", "usr_1", session_id="ses_1"),
+    "approver": Principal("usr_1", "usr_1", frozenset({Role.APPROVER}), session_id="ses_1"),
+    "operator": Principal("usr_1", "usr_1", frozenset({Role.OPERATOR}), session_id="ses_1"),
+    "auditor": Principal("usr_1", "usr_1", frozenset({Role.AUDITOR}), session_id="ses_1"),
+    "owner": Principal("usr_1", "usr_1", frozenset({Role.OWNER}), session_id="ses_1"),
+    # Keys of a user with every role: a role must not widen what a key may do.
+    "key_read": Principal("usr_1", "key_1", frozenset(Role), frozenset({Scope.READ})),
+    "key_write": Principal("usr_1", "key_1", frozenset(Role), frozenset({Scope.PAYOUTS_WRITE})),
+}
+
+PUBLIC = "pass pass pass pass pass pass pass pass"
+SESSION = " 401 pass pass pass pass pass  403  403"
+WRITE = "   401 pass pass pass pass pass  403 pass"
+READ = "    401 pass pass pass pass pass pass  403"
+
+# fmt: off
+TABLE = {
+    #                                anon user appr oper audi ownr read write
+    "POST /v1/users":               PUBLIC,
+    "GET /v1/users/me":             READ,
+    "POST /v1/sessions":            PUBLIC,
+    "GET /v1/sessions":             SESSION,
+    "DELETE /v1/sessions":          SESSION,
+    "DELETE /v1/sessions/current":  SESSION,
+    "DELETE /v1/sessions/{session_id}": SESSION,
+    "GET /v1/2fa":                  SESSION,
+    "DELETE /v1/2fa":               SESSION,
+    "POST /v1/2fa/enrolment":       SESSION,
+    "POST /v1/2fa/confirmation":    SESSION,
+    "POST /v1/2fa/step-up":         SESSION,
+    "POST /v1/2fa/recovery-codes":  SESSION,
+    "GET /v1/api-keys":             SESSION,
+    "POST /v1/api-keys":            SESSION,
+    "DELETE /v1/api-keys/{key_id}": SESSION,
+    "GET /v1/admins":               " 401  403  403  403 pass pass  403  403",
+    "PUT /v1/admins/{user_id}/roles": " 401  403  403  403  403 pass  403  403",
+    "GET /v1/assets":               READ,
+    "GET /v1/wallets":              READ,
+    "GET /v1/wallets/{asset}/statement": READ,
+    "GET /v1/hot-wallets":          " 401  403  403 pass pass pass pass  403",
+    "POST /v1/payouts":             WRITE,
+    "GET /v1/payouts":              READ,
+    "GET /v1/payouts/{payout_id}":  READ,
+    "GET /v1/payouts/{payout_id}/explain": READ,
+    "POST /v1/payouts/{payout_id}/cancellation": WRITE,
+    "POST /v1/payouts/{payout_id}/approvals":  " 401  403 pass  403  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/refunds":    " 401  403  403 pass  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/retries":    " 401  403  403 pass  403  403  403  403",
+    "GET /v1/policy":               " 401  403 pass pass pass pass pass  403",
+    "GET /v1/policy/versions":      " 401  403 pass pass pass pass pass  403",
+    "PUT /v1/policy":               " 401  403  403  403  403 pass  403  403",
+    "GET /health":                  PUBLIC,
+    "GET /ready":                   PUBLIC,
+    "GET /metrics":                 PUBLIC,
+    "POST /v1/codec/decode":        " 401  403  403 pass pass pass  403  403",
+}
+# fmt: on
+
+PATH_VALUES = {
+    "session_id": "ses_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "key_id": "key_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "payout_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "asset": "ETH",
+    "user_id": "usr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+}
+
+AUTHORIZATION_CODES = {
+    "unauthenticated": "401",
+    "session_invalid": "401",
+    "role_missing": "403",
+    "scope_missing": "403",
+    "forbidden": "403",
+}
+
+# What the framework serves by itself, open to all, with nothing in it that is not in this tree.
+DOCUMENTATION = {"GET /openapi.json", "GET /docs", "GET /docs/oauth2-redirect"}
+
+
+def routes_of(app: FastAPI) -> set[str]:
+    return {
+        f"{method} {route.path}"
+        for route in iter_route_contexts(app.routes)
+        for method in (route.methods or set()) - {"HEAD"}
+    } - DOCUMENTATION
+
+
+async def verdict(client: httpx.AsyncClient, row: str) -> str:
+    method, _, path = row.partition(" ")
+    answer = await client.request(method, path.format(**PATH_VALUES))
+    body = answer.json() if answer.content else {}
+    code = body.get("code", "") if isinstance(body, dict) else ""
+    return AUTHORIZATION_CODES.get(code, "pass")
+
+
+class TestAuthorization:
+    def test_has_a_row_for_every_route(self, app: FastAPI) -> None:
+        assert routes_of(app) == set(TABLE)
+
+    @pytest.mark.parametrize("row", TABLE)
+    async def test_lets_callers_through_as_the_table_says(
+        self, app: FastAPI, client: httpx.AsyncClient, row: str
+    ) -> None:
+        verdicts = {}
+        for name, caller in CALLERS.items():
+            app.dependency_overrides.clear()
+            if caller is not None:
+                app.dependency_overrides[current_principal] = lambda caller=caller: caller
+            verdicts[name] = await verdict(client, row)
+
+        assert verdicts == dict(zip(CALLERS, TABLE[row].split(), strict=True))
