@@ -111,19 +111,20 @@ def payout_return(
 def network_fee(
     *,
     chain_transaction_id: str,
-    block_hash: str,
+    occasion: str,
     chain_id: str,
     asset: str,
     fee_minor: int,
     at: datetime,
 ) -> Posting:
     """
-    What the chain took for mining a transaction of ours in this block.
+    What the chain took for mining a transaction of ours.
 
-    After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference.
+    After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference,
+    and ``occasion`` another one than before.
     """
     entries = _move(chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, fee_minor)
-    key = f"{chain_transaction_id}:network_fee:{block_hash}"
+    key = f"{chain_transaction_id}:network_fee:{occasion}"
     return Posting(key, "network_fee", chain_transaction_id, entries, at)
 
 
@@ -141,7 +142,7 @@ def token_surcharge(
 def reorg_correction(
     *,
     chain_transaction_id: str,
-    block_hash: str,
+    occasion: str,
     chain_id: str,
     asset: str,
     outflow_minor: int,
@@ -154,5 +155,5 @@ def reorg_correction(
     to ``suspense``, where an operator finds it.
     """
     entries = _move(chart.SUSPENSE, chart.omnibus_hot(chain_id), asset, outflow_minor)
-    key = f"{chain_transaction_id}:reorg:{block_hash}"
+    key = f"{chain_transaction_id}:reorg:{occasion}"
     return Posting(key, "reorg_correction", chain_transaction_id, entries, at)

@@ -21,6 +21,7 @@ from models.chain_transactions import (
     ChainTransaction,
     ChainTransactionStatus,
 )
+from models.ledger import LedgerTransaction
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, locked_batch, payouts_of
@@ -38,7 +39,12 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     chain = await session.get_one(Chain, batch.chain_id)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
-    postings = [p for row in rows for p in _cost_postings(row, chain.native_asset, clock)]
+    occasions = await _occasions(session, rows)
+    postings = [
+        posting
+        for row in rows
+        for posting in _cost_postings(row, chain.native_asset, occasions[row.id], clock)
+    ]
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
         row.fee_booked_minor = row.network_fee_minor or 0
@@ -97,24 +103,42 @@ async def _finish(
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
 
 
-def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> list[Posting]:
+async def _occasions(session: AsyncSession, rows: Sequence[ChainTransaction]) -> dict[str, str]:
+    """
+    Return what tells this booking of each transaction from those before.
+
+    The block alone does not: a reorg may lead back to a block that was booked and left.
+    """
+    again = [row.id for row in rows if row.settled_at is not None]
+    found = await session.exec(
+        select(LedgerTransaction.resource, func.count())
+        .where(col(LedgerTransaction.resource).in_(again))
+        .group_by(col(LedgerTransaction.resource))
+    )
+    booked = dict(found.all())
+    return {row.id: f"{row.block_hash}:{booked.get(row.id, 0)}" for row in rows}
+
+
+def _cost_postings(
+    row: ChainTransaction, native_asset: str, occasion: str, clock: Clock
+) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid."""
     postings: list[Posting] = []
     if fee_minor := (row.network_fee_minor or 0) - row.fee_booked_minor:
         postings.append(
             rules.network_fee(
                 chain_transaction_id=row.id,
-                block_hash=str(row.block_hash),
+                occasion=occasion,
                 chain_id=row.chain_id,
                 asset=native_asset,
                 fee_minor=fee_minor,
                 at=clock.now(),
             )
         )
-    return postings + _outflow_postings(row, clock)
+    return postings + _outflow_postings(row, occasion, clock)
 
 
-def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
+def _outflow_postings(row: ChainTransaction, occasion: str, clock: Clock) -> list[Posting]:
     outflow_minor = row.outflow_minor or 0
     if row.settled_at is not None:
         if changed_minor := outflow_minor - row.outflow_booked_minor:
@@ -122,7 +146,7 @@ def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
             return [
                 rules.reorg_correction(
                     chain_transaction_id=row.id,
-                    block_hash=str(row.block_hash),
+                    occasion=occasion,
                     chain_id=row.chain_id,
                     asset=row.asset,
                     outflow_minor=changed_minor,
