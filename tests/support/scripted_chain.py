@@ -65,9 +65,9 @@ class ScriptedChain:
 
     def mine(self, blocks: int = 1, *, only: Sequence[str] | None = None) -> None:
         """Add blocks; the first takes what waits (or only these), the best fee of each nonce."""
-        for _ in range(blocks):
+        for n in range(blocks):
             height = len(self.blocks)
-            txids = self._best(self.pool if only is None else only)
+            txids = () if n else self._best(self.pool if only is None else only)
             block = Block(height, f"{height}-{self._fork}", self.blocks[-1].hash, txids)
             self.blocks.append(block)
             for txid in txids:
@@ -85,6 +85,16 @@ class ScriptedChain:
                 del self._receipts[txid]
                 if not forget:
                     self.pool[txid] = self._bodies[txid]
+
+    def become(self, blocks: Sequence[Block]) -> None:
+        """Put blocks of another fork in the place of the newest ones, with what they hold."""
+        self.rollback(len(blocks))
+        self.blocks += blocks
+        for block in blocks:
+            for txid in block.txids:
+                fee_minor = GAS_USED * self.gas_price_minor
+                self._receipts[txid] = (block, True, fee_minor)
+                self.pool.pop(txid, None)
 
     async def head(self) -> Head:
         tip = self.blocks[-1]
