@@ -14,22 +14,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from chains.registry import open_outlet
-from signing.vault import KeyVault
 from sqlmodel import select
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.chain import ChainActivities
 from activities.failures import FailureInterceptor
+from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
+from chains.registry import open_outlet
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
+from domain.ports import ChainOutlet
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -50,6 +51,7 @@ from outgoing.watch import PostgresChainWatch
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
 from signing.signer import PostgresBatchSigner
+from signing.vault import KeyVault
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
@@ -62,6 +64,9 @@ WORKFLOWS = (
     ChainTransactionWorkflow,
     ChainWatcherWorkflow,
 )
+
+INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
+"""What every activity of this process runs inside of."""
 
 GRACE = timedelta(seconds=10)
 """Work in hand may finish for this long after SIGTERM."""
@@ -79,6 +84,7 @@ class Process:
     client: Client
     database: Database
     workers: list[Worker] = field(default_factory=list)
+    outlets: list[ChainOutlet] = field(default_factory=list)
 
 
 def sandbox() -> SandboxedWorkflowRunner:
@@ -114,7 +120,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             outgoing.notify,
         ],
         workflow_runner=sandbox(),
-        interceptors=[FailureInterceptor()],
+        interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=50,
         max_concurrent_local_activities=50,
@@ -125,6 +131,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     """Serve the steps that ask this chain's nodes."""
     urls = [url.strip() for url in settings.evm_rpc_urls.split(",") if url.strip()]
     outlet = open_outlet(chain.id, chain.family, urls)
+    process.outlets.append(outlet)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, CLOCK),
         PostgresChainWatch(process.database, outlet, CLOCK),
@@ -135,7 +142,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
         process.client,
         task_queue=chain_queue(chain.id),
         activities=[steps.prepare, steps.broadcast, steps.plan_bumps, steps.watch],
-        interceptors=[FailureInterceptor()],
+        interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=20,
     )
@@ -152,7 +159,7 @@ async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
         process.client,
         task_queue=SIGNING_QUEUE,
         activities=[steps.sign_batch],
-        interceptors=[FailureInterceptor()],
+        interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=4,
     )
@@ -254,6 +261,8 @@ async def serve(queue: str | None) -> int:
         await _add_wallet_workers(process, settings, queue)
     role = SIGNING_QUEUE if is_signer else queue or WALLET_QUEUE
     await _run_until(stop, process, role=role)
+    for outlet in process.outlets:
+        await outlet.close()
     await process.database.close()
     return 0
 

@@ -1,4 +1,4 @@
-"""Long activities that wait for something: they heartbeat, and end by themselves now and then."""
+"""Long activities that wait for something, and end by themselves now and then."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,12 +11,11 @@ ROUND_LENGTH = timedelta(minutes=5)
 
 
 async def rounds(interval: timedelta) -> AsyncIterator[None]:
-    """Yield at each interval, heartbeating, until the round is over or the worker shuts down."""
+    """Yield at each interval until the round is over or the worker shuts down."""
     deadline = asyncio.get_running_loop().time() + ROUND_LENGTH.total_seconds()
     shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
     try:
         while asyncio.get_running_loop().time() < deadline and not shutdown.done():
-            activity.heartbeat()
             yield
             await asyncio.wait([shutdown], timeout=interval.total_seconds())
     finally:

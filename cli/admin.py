@@ -41,7 +41,9 @@ def roles(
     typer_context: typer.Context,
     user_id: Annotated[str, typer.Argument(help="usr_…")],
     code: Annotated[str, typer.Option(prompt="One-time code", help="One-time code.")],
-    role: Annotated[list[Role] | None, typer.Option(help="May be repeated; none takes all.")] = None,
+    role: Annotated[
+        list[Role] | None, typer.Option(help="May be repeated; none takes all.")
+    ] = None,
 ) -> None:
     """Set a user's roles (owners)."""
     context = context_of(typer_context)
@@ -54,7 +56,9 @@ def roles(
 @app.command()
 def policy(
     typer_context: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="A policy document; without: show it.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(help="A policy document; without: show it.")
+    ] = None,
     code: Annotated[str | None, typer.Option(help="One-time code, to put a new one.")] = None,
 ) -> None:
     """Show the approval policy, or put a new one in force (owners)."""

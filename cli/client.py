@@ -18,7 +18,9 @@ class ApiProblem(Exception):  # noqa: N818 - the API's own word for it (RFC 9457
         self.status = status
         self.code = str(problem.get("code", "unknown"))
         self.detail = str(problem.get("detail", "The API gave no reason."))
-        self.fields = [(e.get("field", ""), e.get("message", "")) for e in problem.get("errors", [])]
+        self.fields = [
+            (e.get("field", ""), e.get("message", "")) for e in problem.get("errors", [])
+        ]
         super().__init__(f"{self.code}: {self.detail}")
 
 

@@ -48,7 +48,7 @@ class Context:
         return stored
 
     def store_profile(self, **values: str) -> None:
-        """Keep values of this profile; the session token is a secret, a TOTP secret never is kept."""
+        """Keep values of this profile: the session token, never a TOTP secret."""
         self.profile_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = json.dumps({**self.load_profile(), **values}, indent=2)
         partial = self.profile_path.with_suffix(".new")
@@ -80,6 +80,7 @@ class Context:
         return given or self.local_site().database_url("strongroom_signer")
 
     def local_site(self) -> Site:
+        """Return the local stack of the state folder, or refuse when there is none."""
         if not (self.state_dir / "secrets.json").exists():
             msg = (
                 f"There is no local stack in {self.state_dir}; give --state, or set the"

@@ -21,7 +21,7 @@ app = typer.Typer(help="The books.", no_args_is_help=True)
 
 @app.command("verify")
 def verify_books(typer_context: typer.Context) -> None:
-    """Check every link of the hash chain and every row it covers; exit 1 at the first broken one."""
+    """Check every link of the hash chain and every row it covers; exit 1 if one is broken."""
     context = context_of(typer_context)
     verdict = asyncio.run(_verify(context))
     if verdict.broken:
@@ -33,7 +33,9 @@ def verify_books(typer_context: typer.Context) -> None:
 @app.command()
 def balance(
     typer_context: typer.Context,
-    user: Annotated[str | None, typer.Option(help="A user's id; without: our own accounts.")] = None,
+    user: Annotated[
+        str | None, typer.Option(help="A user's id; without: our own accounts.")
+    ] = None,
 ) -> None:
     """Show balances of our own accounts and the sums per asset, or of one user."""
     context = context_of(typer_context)

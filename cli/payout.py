@@ -141,16 +141,12 @@ def refund(
 
 
 @app.command()
-def retry(
-    typer_context: typer.Context, payout_id: PayoutId, code: Code, note: Note = None
-) -> None:
+def retry(typer_context: typer.Context, payout_id: PayoutId, code: Code, note: Note = None) -> None:
     """Try a payout again whose chain transaction was given up (operators)."""
     _act(typer_context, payout_id, "retries", code, {"note": note})
 
 
-def _act(
-    typer_context: typer.Context, payout_id: str, action: str, code: str, body: Any
-) -> None:
+def _act(typer_context: typer.Context, payout_id: str, action: str, code: str, body: Any) -> None:
     context = context_of(typer_context)
     with context.api() as api:
         answer = api.send("POST", f"/v1/payouts/{payout_id}/{action}", body, code=code)

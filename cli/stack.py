@@ -36,7 +36,7 @@ def up(
     evm_port: EvmPort = Ports().evm,
     metrics_port: MetricsPort = Ports().metrics,
     workers: Annotated[int, typer.Option(min=1, max=7, help="Worker processes.")] = 1,
-    block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "1",
+    block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "3",
 ) -> None:
     """Start PostgreSQL, Temporal, an EVM node, workers, signer and API; stop with Ctrl-C."""
     ports = Ports(
@@ -66,7 +66,7 @@ def demo(
         Path | None, typer.Option(help="Folder of the demo's own stack; it is emptied first.")
     ] = None,
 ) -> None:
-    """Pay out Ether and a token while processes are killed, and compare the books with the chain."""
+    """Pay out Ether and a token while processes are killed; compare books and chain."""
     folder = state or context_of(typer_context).state_dir / "demo"
     run_and_exit(partial(run_demo, folder, keep=keep, out=Console()))
 
@@ -80,7 +80,7 @@ def fund(
     ] = None,
     decimals: Annotated[int, typer.Option(help="The asset's decimals.")] = 18,
 ) -> None:
-    """Send coins of the development chain to the hot wallet and credit a user. Never in production."""
+    """Send development coins to the hot wallet and credit a user. Never in production."""
     context = context_of(typer_context)
     amount_minor = parse_units(amount, decimals=decimals)
     site: Site = context.local_site()

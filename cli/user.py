@@ -1,5 +1,6 @@
 """``strongroom user``: sign up, log in, enable the second factor, look at one's money."""
 
+import sys
 from typing import Annotated
 
 import segno
@@ -76,7 +77,7 @@ def enable_two_factor(typer_context: typer.Context, password: Password) -> None:
     with context.api() as api:
         enrolment = api.send("POST", "/v1/2fa/enrolment", {"password": password})
         context.log.print(f"Secret: {enrolment['secret']}\n{enrolment['otpauth_uri']}")
-        segno.make(enrolment["otpauth_uri"]).terminal(out=context.log.file, compact=True)
+        segno.make(enrolment["otpauth_uri"]).terminal(out=sys.stderr, compact=True)
         code = typer.prompt("Code shown by the app", err=True)
         codes = api.send("POST", "/v1/2fa/confirmation", {"code": code})
     lines = "\n".join(codes["recovery_codes"])

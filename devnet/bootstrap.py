@@ -23,7 +23,6 @@ CHAIN = f"eip155:{EVM_CHAIN_ID}"
 ETHER, TOKEN = "ETH", "TUSD"
 ETHER_DECIMALS, TOKEN_DECIMALS = 18, 6
 ETHER_UNIT, TOKEN_UNIT = 10**ETHER_DECIMALS, 10**TOKEN_DECIMALS
-TOKEN_SUPPLY = 10**9 * TOKEN_UNIT
 
 POLICY = PolicyDocument.model_validate(
     {
@@ -40,7 +39,7 @@ POLICY = PolicyDocument.model_validate(
 """Small amounts go by themselves, larger ones ask one approver, the largest two."""
 
 
-async def fill(stack: Stack, *, confirmations_min: int = 3) -> None:
+async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 15) -> None:
     """Add chain, assets and policy to the stack's database, and the token to its chain."""
     site = stack.site
     (site.state_dir / "ports.json").write_text(json.dumps(asdict(site.ports)))
@@ -54,7 +53,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3) -> None:
                 native_asset=ETHER,
                 confirmations_min=confirmations_min,
                 max_fee_ceiling_minor=500 * 10**9,
-                bump_after_s=15,
+                bump_after_s=bump_after_s,
             )
             ether = AssetEntry(
                 code=ETHER,
@@ -80,9 +79,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3) -> None:
 
 
 async def _add_token(database: Database, uncle: RichUncle) -> None:
-    address = await uncle.deploy_token(
-        name="Test US Dollar", symbol=TOKEN, decimals=TOKEN_DECIMALS, supply=TOKEN_SUPPLY
-    )
+    address = await uncle.deploy_token(name="Test US Dollar", symbol=TOKEN, decimals=TOKEN_DECIMALS)
     token = AssetEntry(
         code=TOKEN,
         chain_id=CHAIN,

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import httpx
 
+from devnet.errors import BinaryMissingError
 from devnet.npm_package import NpmPackage, unpacked
-from domain.errors import TransientError
 
 ANVIL_VERSION = "1.7.1"
 
@@ -56,13 +56,13 @@ def anvil_binary() -> Path:
     Return the anvil executable, fetching it the first time.
 
     Raises:
-        TransientError: It could not be fetched, or there is none for this platform.
-        InvariantError: What came is not the pinned archive.
+        BinaryMissingError: It could not be fetched, is not the pinned one, or there is none for
+            this platform.
     """
     target = f"{sys.platform}-{_MACHINES.get(platform.machine().lower(), platform.machine())}"
     if target not in _INTEGRITY:
         msg = f"There is no packaged EVM node for {target}."
-        raise TransientError(msg)
+        raise BinaryMissingError(msg)
     package = NpmPackage(f"@foundry-rs/anvil-{target}", ANVIL_VERSION, _INTEGRITY[target])
     return unpacked(package) / "bin" / "anvil"
 

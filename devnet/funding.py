@@ -50,7 +50,7 @@ async def fund(site: Site, *, asset_code: str, shares: Mapping[str | None, int])
 async def _send(uncle: RichUncle, asset: Asset, address: str, amount_minor: int) -> str:
     if asset.contract_address is None:
         return await uncle.send(address, amount_minor)
-    return await uncle.send_token(asset.contract_address, address, amount_minor)
+    return await uncle.mint_token(asset.contract_address, address, amount_minor)
 
 
 async def _book(

@@ -17,7 +17,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from domain.errors import InvariantError, TransientError
+from devnet.errors import BinaryMissingError
 
 CACHE_VARIABLE = "STRONGROOM_CACHE_DIR"
 FETCH_TIMEOUT_S = 300
@@ -51,8 +51,8 @@ def unpacked(package: NpmPackage) -> Path:
     Return the package's unpacked folder, fetching it the first time. Safe to call in parallel.
 
     Raises:
-        TransientError: npm is missing or could not fetch it.
-        InvariantError: What came is not what the integrity says.
+        BinaryMissingError: npm is missing or could not fetch it, or what came is not what the
+            integrity says.
     """
     folder = cache_dir() / "npm" / package.folder_name
     if folder.is_dir():
@@ -93,10 +93,10 @@ def _fetch(package: NpmPackage, scratch: Path) -> Path:
         return scratch / Path(json.loads(done.stdout)[0]["filename"]).name
     except subprocess.CalledProcessError as error:
         msg = f"npm could not fetch {package.name}: {error.stderr.strip()[-300:]}"
-        raise TransientError(msg) from error
+        raise BinaryMissingError(msg) from error
     except (OSError, subprocess.TimeoutExpired, ValueError, LookupError) as error:
         msg = f"npm could not fetch {package.name}."
-        raise TransientError(msg) from error
+        raise BinaryMissingError(msg) from error
 
 
 def _npm() -> tuple[list[str], dict[str, str]]:
@@ -107,7 +107,7 @@ def _npm() -> tuple[list[str], dict[str, str]]:
     bundled = beside_python / "npm"
     if not bundled.exists():
         msg = "There is no npm: install Node, or the devnet dependency group."
-        raise TransientError(msg)
+        raise BinaryMissingError(msg)
     # npm looks for ``node`` on PATH.
     path = f"{beside_python}{os.pathsep}{os.environ.get('PATH', '')}"
     return [str(bundled)], {**os.environ, "PATH": path}
@@ -120,4 +120,4 @@ def _verify(package: NpmPackage, archive: Path) -> None:
     digest = hashlib.sha512(archive.read_bytes()).digest()
     if package.integrity != f"sha512-{base64.b64encode(digest).decode()}":
         msg = f"{package.name} {package.version} is not the archive that was pinned."
-        raise InvariantError(msg)
+        raise BinaryMissingError(msg)

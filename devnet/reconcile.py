@@ -50,14 +50,12 @@ async def reconcile(site: Site) -> Reconciliation:
     try:
         async with database.snapshot() as session:
             verdict = Verification(0, None)
-            async for verdict in verify(session):
-                pass
+            async for progress in verify(session):
+                verdict = progress
             sums = await asset_sums(session)
             found = await session.exec(
                 select(Asset, BlockchainWallet.address)
-                .join(
-                    BlockchainWallet, col(BlockchainWallet.chain_id) == col(Asset.chain_id)
-                )
+                .join(BlockchainWallet, col(BlockchainWallet.chain_id) == col(Asset.chain_id))
                 .where(BlockchainWallet.primary)
                 .order_by(col(Asset.code))
             )

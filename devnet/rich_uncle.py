@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from eth_abi.abi import encode
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from contracts.artifacts import load_artifact
@@ -29,23 +30,21 @@ class RichUncle:
         """Send native coin, in wei; return the txid once it is mined."""
         return await self._mined({"to": destination, "value": hex(amount_minor)})
 
-    async def send_token(self, contract: str, destination: str, amount_minor: int) -> str:
-        """Send a token that the account holds; return the txid once it is mined."""
-        data = keccak(text="transfer(address,uint256)")[:4] + encode(
-            ["address", "uint256"], [destination, amount_minor]
+    async def mint_token(self, contract: str, receiver: str, amount_minor: int) -> str:
+        """Mint a token that the account deployed; return the txid once it is mined."""
+        data = keccak(text="mint(address,uint256)")[:4] + encode(
+            ["address", "uint256"], [receiver, amount_minor]
         )
         return await self._mined({"to": contract, "data": "0x" + data.hex()})
 
-    async def deploy_token(self, *, name: str, symbol: str, decimals: int, supply: int) -> str:
-        """Deploy our plain ERC-20, all of it ours; return its address."""
+    async def deploy_token(self, *, name: str, symbol: str, decimals: int) -> str:
+        """Deploy our plain ERC-20, which the account may mint; return its address."""
         artifact = load_artifact("Token")
-        arguments = encode(
-            ["string", "string", "uint8", "uint256"], [name, symbol, decimals, supply]
-        )
+        arguments = encode(["string", "string", "uint8"], [name, symbol, decimals])
         code = artifact.bytecode.removeprefix("0x") + arguments.hex()
         txid = await self._mined({"data": "0x" + code})
         receipt = await self.call("eth_getTransactionReceipt", txid)
-        return str(receipt["contractAddress"])
+        return str(to_checksum_address(receipt["contractAddress"]))
 
     async def balance_minor(self, address: str, contract: str | None = None) -> int:
         """Return an address's balance of the native coin or of a token."""

@@ -21,7 +21,6 @@ from models.chain_transactions import (
     ChainTransaction,
     ChainTransactionStatus,
 )
-from models.ledger import LedgerTransaction
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, locked_batch, payouts_of
@@ -39,17 +38,13 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     chain = await session.get_one(Chain, batch.chain_id)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
-    occasions = await _occasions(session, rows)
-    postings = [
-        posting
-        for row in rows
-        for posting in _cost_postings(row, chain.native_asset, occasions[row.id], clock)
-    ]
+    postings = [p for row in rows for p in _cost_postings(row, chain.native_asset, clock)]
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
         row.fee_booked_minor = row.network_fee_minor or 0
         row.outflow_booked_minor = row.outflow_minor or 0
         row.settled_at = row.settled_at or clock.now()
+        row.settlements += 1
     await session.flush()
     return SettleOutcome(
         is_done=await _open_count(session, batch_id) == 0,
@@ -103,66 +98,52 @@ async def _finish(
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
 
 
-async def _occasions(session: AsyncSession, rows: Sequence[ChainTransaction]) -> dict[str, str]:
-    """
-    Return what tells this booking of each transaction from those before.
-
-    The block alone does not: a reorg may lead back to a block that was booked and left.
-    """
-    again = [row.id for row in rows if row.settled_at is not None]
-    found = await session.exec(
-        select(LedgerTransaction.resource, func.count())
-        .where(col(LedgerTransaction.resource).in_(again))
-        .group_by(col(LedgerTransaction.resource))
-    )
-    booked = dict(found.all())
-    return {row.id: f"{row.block_hash}:{booked.get(row.id, 0)}" for row in rows}
-
-
-def _cost_postings(
-    row: ChainTransaction, native_asset: str, occasion: str, clock: Clock
-) -> list[Posting]:
+def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid."""
     postings: list[Posting] = []
     if fee_minor := (row.network_fee_minor or 0) - row.fee_booked_minor:
         postings.append(
             rules.network_fee(
                 chain_transaction_id=row.id,
-                occasion=occasion,
+                settlement=row.settlements,
                 chain_id=row.chain_id,
                 asset=native_asset,
                 fee_minor=fee_minor,
                 at=clock.now(),
             )
         )
-    return postings + _outflow_postings(row, occasion, clock)
+    return postings + _outflow_postings(row, clock)
 
 
-def _outflow_postings(row: ChainTransaction, occasion: str, clock: Clock) -> list[Posting]:
-    outflow_minor = row.outflow_minor or 0
-    if row.settled_at is not None:
-        if changed_minor := outflow_minor - row.outflow_booked_minor:
-            logger.error("settled chain transaction %s changed in a reorg", row.id)
-            return [
-                rules.reorg_correction(
-                    chain_transaction_id=row.id,
-                    occasion=occasion,
-                    chain_id=row.chain_id,
-                    asset=row.asset,
-                    outflow_minor=changed_minor,
-                    at=clock.now(),
-                )
-            ]
+def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
+    """Return what left our wallet beyond what the payouts' own postings say."""
+    is_paid = row.status == ChainTransactionStatus.CONFIRMED
+    is_first = row.settled_at is None
+    booked_minor = row.outflow_booked_minor
+    if is_first:
+        booked_minor = row.amount_minor if is_paid else 0
+    excess_minor = (row.outflow_minor or 0) - booked_minor
+    if not excess_minor:
         return []
-    surcharge_minor = outflow_minor - row.amount_minor
-    if row.status != ChainTransactionStatus.CONFIRMED or not surcharge_minor:
-        return []
+    if not (is_first and is_paid):
+        # A token that took money and delivered nothing, or a reorg after settlement.
+        logger.error("chain transaction %s moved %d that nobody asked for", row.id, excess_minor)
+        return [
+            rules.unexplained_outflow(
+                chain_transaction_id=row.id,
+                settlement=row.settlements,
+                chain_id=row.chain_id,
+                asset=row.asset,
+                outflow_minor=excess_minor,
+                at=clock.now(),
+            )
+        ]
     return [
         rules.token_surcharge(
             chain_transaction_id=row.id,
             chain_id=row.chain_id,
             asset=row.asset,
-            surcharge_minor=surcharge_minor,
+            surcharge_minor=excess_minor,
             at=clock.now(),
         )
     ]

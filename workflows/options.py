@@ -16,6 +16,9 @@ PATIENT = RetryPolicy(
 NODE_STEP = timedelta(minutes=2)
 """One try of an activity that asks a node or signs, for a whole batch."""
 
+DEAD_AFTER = timedelta(seconds=10)
+"""A worker whose heartbeat is missing for this long is dead, and its activity runs elsewhere."""
+
 
 def database(summary: str) -> workflow.LocalActivityConfig:
     """One unit of work on PostgreSQL. While it is down the step waits; it is idempotent."""
@@ -33,7 +36,10 @@ def patient(
 ) -> workflow.ActivityConfig:
     """Return options of a step on a downstream's own queue; without an end unless one is given."""
     options = workflow.ActivityConfig(
-        start_to_close_timeout=NODE_STEP, retry_policy=PATIENT, summary=summary
+        start_to_close_timeout=NODE_STEP,
+        heartbeat_timeout=DEAD_AFTER,
+        retry_policy=PATIENT,
+        summary=summary,
     )
     if queue is not None:
         options["task_queue"] = queue
@@ -43,10 +49,9 @@ def patient(
 
 
 def watching(summary: str, *, queue: str | None = None) -> workflow.ActivityConfig:
-    """Return options of a long activity; a dead worker is noticed by its missing heartbeat."""
+    """Return options of a long activity, which outlasts many an ordinary one."""
     options = patient(summary, queue=queue)
     options["start_to_close_timeout"] = timedelta(minutes=10)
-    options["heartbeat_timeout"] = timedelta(seconds=10)
     return options
 
 

@@ -149,6 +149,9 @@ class ScriptedChain:
         del address
         return self.balances.get(contract_address, 10**40)
 
+    async def close(self) -> None:
+        pass
+
     async def account_nonce(self, address: str) -> int:
         del address
         return len(self._mined_nonces())

@@ -18,7 +18,7 @@ COPY_OF_THE_TRANSACTION = (
     (
         "INSERT INTO chain_transaction SELECT 'ctx_copy', batch_id, chain_id, wallet_address,"
         " kind, asset, destination, amount_minor, gas_limit, 77, 'allocated', NULL, NULL,"
-        " NULL, NULL, NULL, 0, 0, NULL, NULL, now(), now() FROM chain_transaction"
+        " NULL, NULL, NULL, 0, 0, NULL, NULL, 0, now(), now() FROM chain_transaction"
     ),
     (
         "INSERT INTO chain_attempt (id, chain_transaction_id, sequence, max_fee_minor,"

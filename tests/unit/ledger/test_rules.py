@@ -1,5 +1,6 @@
 from collections import Counter
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -8,11 +9,17 @@ from ledger import chart, rules
 from ledger.posting import Entry, Posting, assert_balanced
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-HOLD = {"payout_id": "p", "hold_id": "h", "user_id": "u", "asset": "ETH", "total_minor": 110}
+HOLD: dict[str, Any] = {
+    "payout_id": "p",
+    "hold_id": "h",
+    "user_id": "u",
+    "asset": "ETH",
+    "total_minor": 110,
+}
 
 
 def every_rule() -> list[Posting]:
-    chain = {"chain_id": "c", "asset": "ETH", "at": AT}
+    chain: dict[str, Any] = {"chain_id": "c", "asset": "ETH", "at": AT}
     return [
         rules.transfer(key="k", source="a", target="b", asset="ETH", amount_minor=1, at=AT),
         rules.deposit(txid="t", user_id="u", amount_minor=1, **chain),
@@ -22,9 +29,11 @@ def every_rule() -> list[Posting]:
         rules.payout_dispatch(**HOLD, chain_id="c", at=AT),
         rules.payout_settle(payout_id="p", amount_minor=100, fee_minor=10, **chain),
         rules.payout_return(payout_id="p", user_id="u", total_minor=110, **chain),
-        rules.network_fee(chain_transaction_id="x", occasion="b:0", fee_minor=9, **chain),
+        rules.network_fee(chain_transaction_id="x", settlement=0, fee_minor=9, **chain),
         rules.token_surcharge(chain_transaction_id="x", surcharge_minor=2, **chain),
-        rules.reorg_correction(chain_transaction_id="x", occasion="b:1", outflow_minor=-3, **chain),
+        rules.unexplained_outflow(
+            chain_transaction_id="x", settlement=1, outflow_minor=-3, **chain
+        ),
     ]
 
 

@@ -1,0 +1,89 @@
+"""
+``make bench``: every figure that the README quotes, as ratios within one run.
+
+Rates per second are printed for orientation; they belong to this machine and this hour. The ratios
+go to ``build/bench.json``.
+"""
+
+import argparse
+import json
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import ledger, payouts
+from devnet.bootstrap import fill
+from devnet.ports import Ports
+from devnet.services import Service
+from devnet.stack import ALL_SERVICES, Stack
+from infra.processes import run_and_exit
+
+REPORT = Path("build/bench.json")
+AIMS = {
+    "payout_vs_empty_workflow": (0.7, "at least"),
+    "ledger_vs_bare_sql": (0.8, "at least"),
+    "ledger_bulk_vs_single": (10.0, "at least"),
+    "payout_history_events": (20, "at most"),
+}
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Measure, print and write; return the exit status."""
+    out = Console()
+    ratios: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
+        stack = Stack(
+            Path(name) / "stack",
+            ports=Ports.free(),
+            services=ALL_SERVICES - {Service.API},
+            workers=(None,) * options.workers,
+            block_time_s="1",
+            prepare=fill,
+        )
+        async with stack:
+            if options.part in ("all", "ledger"):
+                books = await ledger.measure(stack.site, count=options.transfers)
+                out.print(books)
+                ratios["ledger_vs_bare_sql"] = books.ledger_vs_bare_sql
+                ratios["ledger_bulk_vs_single"] = books.ledger_bulk_vs_single
+            if options.part in ("all", "payouts"):
+                paid = await payouts.measure(stack, count=options.payouts)
+                out.print(paid)
+                ratios["payout_vs_empty_workflow"] = paid.payout_vs_empty_workflow
+                ratios["payout_history_events"] = paid.history_events
+                ratios["payout_workflow_tasks"] = paid.workflow_tasks
+    _report(ratios, out)
+    return 0
+
+
+def _report(ratios: dict[str, float], out: Console) -> None:
+    table = Table(title="ratios within this run")
+    for heading in ("figure", "measured", "aim", ""):
+        table.add_column(heading)
+    for name, value in ratios.items():
+        aim, side = AIMS.get(name, (None, ""))
+        if aim is None:
+            table.add_row(name, f"{value:.2f}", "", "")
+            continue
+        is_met = value >= aim if side == "at least" else value <= aim
+        table.add_row(name, f"{value:.2f}", f"{side} {aim}", "met" if is_met else "MISSED")
+    out.print(table)
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(ratios, indent=2) + "\n")
+
+
+def main() -> None:
+    """Read the options and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("all", "ledger", "payouts"), default="all")
+    parser.add_argument("--payouts", type=int, default=600, help="per round")
+    parser.add_argument("--transfers", type=int, default=1_000, help="per round")
+    parser.add_argument("--workers", type=int, default=1, help="worker processes")
+    run_and_exit(partial(run, parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""
+``make crash``: kill processes at every step and at random, then compare books and chain.
+
+Exit 0 only if nothing was paid twice, lost or left unbalanced. The figures are printed and written
+to ``build/crash.json``; ``--seed`` replays a storm's dice.
+"""
+
+import argparse
+import json
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+
+from devnet.bootstrap import fill
+from devnet.ports import Ports
+from devnet.stack import Stack
+from infra.processes import run_and_exit
+from tests.faults.bank import Findings
+from tests.faults.scenarios import run_scenarios
+from tests.faults.storm import storm
+
+REPORT = Path("build/crash.json")
+
+
+def say(line: str) -> None:
+    """Show progress at once."""
+    print(line, flush=True)
+
+
+def stack_below(folder: Path) -> Stack:
+    """Return a stack that is quick to confirm and quick to replace what is stuck."""
+    prepare = partial(fill, confirmations_min=5, bump_after_s=4)
+    return Stack(folder, ports=Ports.free(), block_time_s="1", prepare=prepare)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder that another user, whom PostgreSQL runs as below root, may pass through."""
+    with tempfile.TemporaryDirectory(prefix="strongroom-crash-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        (folder / "markers").mkdir()
+        yield folder
+
+
+@dataclass
+class Report:
+    """What is printed and written; duplicates, lost and unbalanced must be zero."""
+
+    seed: int
+    kills: int = 0
+    payouts: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    unbalanced: int = 0
+    activities_without_crash: list[str] = field(default_factory=list)
+
+    def add(self, findings: Findings, *, kills: int, payouts: int) -> None:
+        """Add what one part found."""
+        self.kills += kills
+        self.payouts += payouts
+        self.duplicates += findings.duplicates
+        self.lost += findings.lost
+        self.unbalanced += findings.unbalanced
+        for note in findings.notes:
+            say(f"WRONG: {note}")
+
+    @property
+    def is_clean(self) -> bool:
+        """Tell whether nothing is wrong and every crash took place."""
+        faults = self.duplicates + self.lost + self.unbalanced
+        return not faults and not self.activities_without_crash
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Run the chosen parts; return the exit status."""
+    report = Report(seed=options.seed)
+    with scratch_folder() as folder:
+        if options.part in ("all", "scenarios"):
+            await _scenarios(folder, options, report)
+        if options.part in ("all", "storm"):
+            await _storm(folder, options, report)
+    write(report)
+    return 0 if report.is_clean else 1
+
+
+async def _scenarios(folder: Path, options: argparse.Namespace, report: Report) -> None:
+    say("a crash after each activity's side effect, before its answer")
+    async with stack_below(folder / "scenarios") as stack:
+        bank, kills, unharmed = await run_scenarios(
+            stack, folder / "markers", only=options.only, say=say
+        )
+        report.activities_without_crash = unharmed
+        report.add(await bank.findings(), kills=kills, payouts=len(bank.asked))
+
+
+async def _storm(folder: Path, options: argparse.Namespace, report: Report) -> None:
+    async with stack_below(folder / "storm") as stack:
+        result = await storm(
+            stack, payouts=options.payouts, kills=options.kills, seed=options.seed, say=say
+        )
+        report.add(result.findings, kills=result.kills, payouts=result.payouts)
+
+
+def write(report: Report) -> None:
+    """Write the report for programs and print it for people."""
+    content = json.dumps(asdict(report), indent=2)
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(content + "\n")
+    say(content)
+
+
+def main() -> None:
+    """Read the options and run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--part", choices=("all", "scenarios", "storm"), default="all")
+    parser.add_argument("--only", help="run the scenario of this activity alone")
+    parser.add_argument("--payouts", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
+    run_and_exit(partial(run, parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+from typing import Any
+
+from chains.evm.receipts import TRANSFER_TOPIC, read_receipt
+from domain.ports import Receipt, Transfer
+
+WALLET = "0x00000000000000000000000000000000000000A1"
+DESTINATION = "0x00000000000000000000000000000000000000b2"
+COLLECTOR = "0x00000000000000000000000000000000000000C3"
+TOKEN = "0x00000000000000000000000000000000000000d4"
+OTHER = "0x00000000000000000000000000000000000000E5"
+
+
+def log(sender: str, receiver: str, value: int, *, contract: str = TOKEN) -> dict[str, Any]:
+    topics = [TRANSFER_TOPIC, *("0x" + "0" * 24 + a[2:].lower() for a in (sender, receiver))]
+    return {"address": contract.lower(), "topics": topics, "data": f"0x{value:064x}"}
+
+
+def answer(*logs: dict[str, Any], status: str = "0x1", **more: Any) -> dict[str, Any]:
+    return {
+        "transactionHash": "0xaa",
+        "blockNumber": "0x10",
+        "blockHash": "0xbb",
+        "status": status,
+        "gasUsed": "0x64",
+        "effectiveGasPrice": "0x2",
+        "logs": list(logs),
+        **more,
+    }
+
+
+def read(
+    *logs: dict[str, Any], amount_minor: int = 100, contract: str | None = TOKEN, **more: Any
+) -> Receipt:
+    transfer = Transfer(WALLET, DESTINATION, amount_minor, contract)
+    receipt = read_receipt(answer(*logs, **more), transfer)
+    assert receipt is not None
+    return receipt
+
+
+class TestNative:
+    def test_moves_its_value(self) -> None:
+        assert read(contract=None) == Receipt("0xaa", 16, "0xbb", True, 200, 100, 100)  # noqa: FBT003
+
+    def test_moves_nothing_when_it_failed(self) -> None:
+        receipt = read(contract=None, status="0x0")
+
+        assert not receipt.succeeded
+        assert (receipt.outflow_minor, receipt.received_minor) == (0, 0)
+        assert receipt.network_fee_minor == 200
+
+    def test_to_ourselves_lets_nothing_out(self) -> None:
+        filler = Transfer(WALLET, WALLET, 0, None)
+        receipt = read_receipt(answer(), filler)
+
+        assert receipt is not None
+        assert receipt.succeeded
+        assert receipt.outflow_minor == 0
+
+    def test_is_not_mined_without_a_block(self) -> None:
+        transfer = Transfer(WALLET, DESTINATION, 1, None)
+
+        assert read_receipt(answer(blockNumber=None), transfer) is None
+
+    def test_counts_a_rollups_data_fee(self) -> None:
+        assert read(contract=None, l1Fee="0x5").network_fee_minor == 205
+
+
+class TestToken:
+    def test_counts_what_arrived(self) -> None:
+        receipt = read(log(WALLET, DESTINATION, 100))
+
+        assert receipt.succeeded
+        assert (receipt.outflow_minor, receipt.received_minor) == (100, 100)
+
+    def test_is_not_believed_without_a_log(self) -> None:
+        receipt = read()
+
+        assert not receipt.succeeded
+        assert receipt.outflow_minor == 0
+
+    def test_counts_a_charge_from_the_amount(self) -> None:
+        receipt = read(log(WALLET, DESTINATION, 99), log(WALLET, COLLECTOR, 1))
+
+        assert receipt.succeeded
+        assert (receipt.outflow_minor, receipt.received_minor) == (100, 99)
+
+    def test_counts_a_charge_on_top(self) -> None:
+        receipt = read(log(WALLET, DESTINATION, 100), log(WALLET, COLLECTOR, 1))
+
+        assert (receipt.outflow_minor, receipt.received_minor) == (101, 100)
+
+    def test_passes_over_logs_of_other_contracts(self) -> None:
+        receipt = read(log(WALLET, DESTINATION, 100, contract=OTHER))
+
+        assert not receipt.succeeded
+
+    def test_passes_over_what_others_moved(self) -> None:
+        receipt = read(log(OTHER, DESTINATION, 100), log(DESTINATION, OTHER, 7))
+
+        assert not receipt.succeeded
+        assert receipt.outflow_minor == 0
+
+    def test_reports_what_left_although_nothing_arrived(self) -> None:
+        receipt = read(log(WALLET, COLLECTOR, 100))
+
+        assert not receipt.succeeded
+        assert (receipt.outflow_minor, receipt.received_minor) == (100, 0)
+
+    def test_passes_over_logs_of_another_shape(self) -> None:
+        collectible = log(WALLET, DESTINATION, 100)
+        collectible["topics"].append("0x" + "0" * 63 + "1")
+        collectible["data"] = "0x"
+        unindexed = {"address": TOKEN, "topics": [TRANSFER_TOPIC], "data": "0x" + "00" * 96}
+
+        assert not read(collectible, unindexed).succeeded
