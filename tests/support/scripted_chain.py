@@ -49,6 +49,10 @@ class ScriptedChain:
     """Destinations whose gas cannot be estimated."""
     reverts: set[str] = field(default_factory=set)
     """Destinations whose transfers are mined as failed."""
+    swallows: set[str] = field(default_factory=set)
+    """Destinations that get nothing although our wallet pays."""
+    surcharge_minor: int = 0
+    """What a transfer takes from our wallet on top of its amount."""
     gas_price_minor: int = 9
     answers: list[StrongroomError | BroadcastOutcome] = field(default_factory=list)
     """What the next broadcasts answer, before the chain takes anything by itself."""
@@ -140,9 +144,16 @@ class ScriptedChain:
         if txid not in self._receipts:
             return None
         block, succeeded, fee_minor = self._receipts[txid]
-        moved_minor = transfer.amount_minor if succeeded else 0
+        outflow_minor = transfer.amount_minor + self.surcharge_minor if succeeded else 0
+        succeeded = succeeded and transfer.destination not in self.swallows
         return Receipt(
-            txid, block.height, block.hash, succeeded, fee_minor, moved_minor, moved_minor
+            txid,
+            block.height,
+            block.hash,
+            succeeded,
+            fee_minor,
+            outflow_minor,
+            transfer.amount_minor if succeeded else 0,
         )
 
     async def balance_minor(self, address: str, *, contract_address: str | None = None) -> int:

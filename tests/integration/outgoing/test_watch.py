@@ -10,7 +10,7 @@ from domain.ports import Block
 from ledger import chart
 from models.chain_transactions import ChainBlock
 from models.chain_transactions import ChainTransactionStatus as Status
-from tests.support.books import DESTINATION, FEE_MINOR, Books
+from tests.support.books import CHAIN, DESTINATION, FEE_MINOR, Books
 from tests.support.scripted_chain import GAS_USED
 
 FUNDS = 100_000_000
@@ -159,6 +159,37 @@ class TestConfirmation:
         )
         assert await books.money() == (FUNDS, 0)
         assert await books.omnibus() == FUNDS - NETWORK_FEE
+        await books.assert_sound()
+
+
+class TestToken:
+    @pytest.fixture(autouse=True)
+    async def tokens(self, books: Books, funds: None) -> None:
+        del funds
+        await books.deposit("u1", "USD", 1_000)
+
+    async def test_pays_its_fees_in_the_native_asset(self, books: Books) -> None:
+        await books.settled(100, asset="USD")
+        assert await books.omnibus("USD") == 900
+        assert await books.omnibus("ETH") == FUNDS - NETWORK_FEE
+        assert await books.money("u1", "USD") == (1_000 - 100 - FEE_MINOR, 0)
+        await books.assert_sound()
+
+    async def test_that_takes_more_than_the_amount_costs_us(self, books: Books) -> None:
+        books.chain.surcharge_minor = 7
+        await books.settled(100, asset="USD")
+        assert await payout_status(books) == PayoutStatus.SETTLED
+        assert await books.omnibus("USD") == 893
+        assert await books.balance(chart.network_fees(CHAIN), "USD") == -7
+        await books.assert_sound()
+
+    async def test_that_takes_money_and_delivers_none_leaves_suspense(self, books: Books) -> None:
+        books.chain.swallows = {DESTINATION}
+        await books.settled(100, asset="USD")
+        assert await payout_status(books) == PayoutStatus.REFUNDED
+        assert await books.omnibus("USD") == 900
+        assert await books.balance(chart.SUSPENSE, "USD") == -100
+        assert await books.money("u1", "USD") == (1_000, 0)
         await books.assert_sound()
 
 

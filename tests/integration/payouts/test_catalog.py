@@ -50,6 +50,14 @@ class TestCatalog:
         async with books.worker.transaction() as session:
             assert (await session.get_one(Asset, "USD")).contract_address == TOKEN
 
+    @pytest.mark.parametrize("native_asset", ["XYZ", "USD"])
+    async def test_refuses_a_chain_without_its_native_asset(
+        self, books: Books, native_asset: str
+    ) -> None:
+        chain = {**CATALOG["chains"][0], "native_asset": native_asset}
+        with pytest.raises(ConflictError, match="native asset"):
+            await apply(books, {"chains": [chain]})
+
     async def test_refuses_a_contract_that_does_not_check(self, books: Books) -> None:
         with pytest.raises(InvalidAddressError):
             await apply(books, with_token(contract_address=TOKEN[:-1] + "0"))
