@@ -38,9 +38,8 @@ fmt: setup ## Format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: setup ## Resolve the dependencies anew into uv.lock
-	.cache/uv-venv/bin/uv lock --python $(BIN)/python $(ARGS)
-	$(BIN)/python tools/strip_lock.py
+lock: ## Resolve the dependencies anew into uv.lock (ARGS=--upgrade: newer ones)
+	@tools/setup.sh lock $(ARGS)
 
 bench: setup ## Run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)

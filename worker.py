@@ -30,6 +30,7 @@ from activities.signing import SigningActivities
 from chains.registry import open_outlet
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
+from domain.ports import ChainOutlet
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -83,6 +84,7 @@ class Process:
     client: Client
     database: Database
     workers: list[Worker] = field(default_factory=list)
+    outlets: list[ChainOutlet] = field(default_factory=list)
 
 
 def sandbox() -> SandboxedWorkflowRunner:
@@ -129,6 +131,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     """Serve the steps that ask this chain's nodes."""
     urls = [url.strip() for url in settings.evm_rpc_urls.split(",") if url.strip()]
     outlet = open_outlet(chain.id, chain.family, urls)
+    process.outlets.append(outlet)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, CLOCK),
         PostgresChainWatch(process.database, outlet, CLOCK),
@@ -258,6 +261,8 @@ async def serve(queue: str | None) -> int:
         await _add_wallet_workers(process, settings, queue)
     role = SIGNING_QUEUE if is_signer else queue or WALLET_QUEUE
     await _run_until(stop, process, role=role)
+    for outlet in process.outlets:
+        await outlet.close()
     await process.database.close()
     return 0
 

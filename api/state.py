@@ -1,5 +1,7 @@
 """What the API opens once and hands to every request."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,11 @@ from temporalio.service import RPCError
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
 from domain.clock import Clock, SystemClock
-from domain.errors import InvariantError, WorkflowEngineUnavailableError
+from domain.errors import (
+    DatabaseUnavailableError,
+    InvariantError,
+    WorkflowEngineUnavailableError,
+)
 from identity.services import Identity, open_identity
 from infra import temporal
 from infra.database import Database
@@ -20,6 +26,7 @@ from infra.keyring import Keyring
 from infra.settings import ApiSettings
 
 HEALTH_TIMEOUT = timedelta(seconds=3)
+PURGE_INTERVAL = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +94,24 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
         codec_keys=settings.codec_keys.get_secret_value(),
         lazy=True,
     )
+    identity = open_identity(
+        database,
+        Keyring.parse(settings.data_keys.get_secret_value()),
+        issuer=settings.totp_issuer,
+        session_lifetime=settings.session_lifetime,
+        step_up_lifetime=settings.step_up_lifetime,
+    )
+    housekeeping = asyncio.create_task(_keep_house(identity))
     try:
-        yield AppState(
-            settings=settings,
-            database=database,
-            identity=open_identity(
-                database,
-                Keyring.parse(settings.data_keys.get_secret_value()),
-                issuer=settings.totp_issuer,
-                session_lifetime=settings.session_lifetime,
-                step_up_lifetime=settings.step_up_lifetime,
-            ),
-            temporal=client,
-        )
+        yield AppState(settings=settings, database=database, identity=identity, temporal=client)
     finally:
+        housekeeping.cancel()
         await database.close()
+
+
+async def _keep_house(identity: Identity) -> None:
+    """Forget stale tokens now and then; that the database is down is somebody else's news."""
+    while True:
+        with contextlib.suppress(DatabaseUnavailableError):
+            await identity.purge()
+        await asyncio.sleep(PURGE_INTERVAL.total_seconds())

@@ -36,7 +36,7 @@ def up(
     evm_port: EvmPort = Ports().evm,
     metrics_port: MetricsPort = Ports().metrics,
     workers: Annotated[int, typer.Option(min=1, max=7, help="Worker processes.")] = 1,
-    block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "1",
+    block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "3",
 ) -> None:
     """Start PostgreSQL, Temporal, an EVM node, workers, signer and API; stop with Ctrl-C."""
     ports = Ports(

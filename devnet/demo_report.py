@@ -16,6 +16,8 @@ from devnet.site import Site
 from domain.money import format_units
 from domain.payouts import PayoutStatus
 from infra.database import Database
+from ledger import chart
+from ledger.queries import statement
 from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.ledger import LedgerTransaction
 from models.payouts import Payout
@@ -63,6 +65,7 @@ async def print_report(
     out.print("Their histories in the Temporal UI (while the stack is up):")
     for row in rows:
         out.print(f"  {row['url']}", highlight=False, soft_wrap=True)
+    await _print_statement(observer, asked[0], site, out)
     books = await reconcile(site)
     _print_books(books, out)
     is_right = books.is_right and all(row["is_right"] for row in rows)
@@ -113,6 +116,33 @@ async def _facts(site: Site, payout_id: str) -> tuple[str | None, int, list[str]
         found = asset.contract_address, len(mined.all()), [k.rsplit(":", 1)[1] for k in steps]
     await database.close()
     return found
+
+
+async def _print_statement(
+    observer: ScriptedUser, payout_id: str, site: Site, out: Console
+) -> None:
+    """Print what the first payout's user reads in their own statement."""
+    payout = insist(lambda: observer.api.get(f"/v1/payouts/{payout_id}"))
+    database = Database(site.database_url())
+    async with database.snapshot() as session:
+        lines = await statement(
+            session,
+            code=chart.available(payout["user_id"]),
+            asset=payout["asset"],
+            before=None,
+            limit=5,
+        )
+    await database.close()
+    table = Table(title=f"Statement of the first user: {payout['asset']}, newest first")
+    for heading in ("entry", "amount", "balance after", "about"):
+        table.add_column(heading, overflow="fold")
+    for line in lines:
+        amounts = (
+            f"{'-' if minor < 0 else ''}{format_units(abs(minor), decimals=ETHER_DECIMALS)}"
+            for minor in (line.amount_minor, line.balance_after_minor)
+        )
+        table.add_row(line.rule, *amounts, line.resource or "")
+    out.print(table)
 
 
 def _print_books(books: Reconciliation, out: Console) -> None:

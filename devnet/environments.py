@@ -10,7 +10,7 @@ import os
 from devnet.ports import LOOPBACK
 from devnet.site import NAMESPACE, Site
 
-_HANDED_DOWN = ("HOME", "LANG", "LC_ALL", "PATH", "SSL_CERT_FILE", "TMPDIR")
+_HANDED_DOWN = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_FILE", "TMPDIR")
 
 
 def base_environment() -> dict[str, str]:

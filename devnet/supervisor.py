@@ -172,8 +172,7 @@ class ManagedProcess:
 
     async def _end(self) -> None:
         if self._process is not None and self.is_alive:
-            with suppress(ProcessLookupError):
-                self._process.send_signal(self._stop_signal)
+            _send(self._process.pid, self._stop_signal)
             try:
                 await asyncio.wait_for(self._process.wait(), self._stop_timeout_s)
             except TimeoutError:
@@ -224,11 +223,18 @@ async def run_to_end(
     try:
         status = await process.wait()
     except asyncio.CancelledError:
-        process.kill()
+        _send(process.pid, signal.SIGKILL)
         await process.wait()
         raise
     if status:
         raise ProcessFailedError(name, f"ended with status {status}", log_path=log_path)
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    # Not the process object's own method: that one reaps a child that has just died, and the event
+    # loop, which wants to do so itself, then knows no exit status.
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def _launch_argv(

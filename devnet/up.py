@@ -24,7 +24,7 @@ class UpOptions:
     state_dir: Path = DEFAULT_STATE_DIR
     ports: Ports = field(default_factory=Ports)
     workers: tuple[str | None, ...] = (None,)
-    block_time_s: str | None = "1"
+    block_time_s: str | None = "3"
     log_level: str = "INFO"
     services: frozenset[Service] = ALL_SERVICES
     prepare: Callable[[Stack], Awaitable[None]] | None = None

@@ -112,7 +112,7 @@ class Receipt:
     network_fee_minor: int
     """Gas used times effective gas price, in wei."""
     outflow_minor: int
-    """What left our wallet in the asset; 0 when it did not succeed."""
+    """What left our wallet in the asset, even if the destination got nothing of it."""
     received_minor: int
     """What the destination got; a token may charge on the way."""
 
@@ -165,6 +165,10 @@ class ChainOutlet(Protocol):
 
     async def account_nonce(self, address: str) -> int:
         """Return how many transactions of this address are mined (``latest``)."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connections; the outlet is not used afterwards."""
         ...
 
 

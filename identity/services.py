@@ -30,6 +30,11 @@ class Identity:
     admins: Admins
     throttle: LoginThrottling
 
+    async def purge(self) -> None:
+        """Forget what has no use any more: expired step-up tokens and old login failures."""
+        await self.step_ups.purge()
+        await self.throttle.purge()
+
 
 def open_identity(
     database: Database,

@@ -111,19 +111,20 @@ def payout_return(
 def network_fee(
     *,
     chain_transaction_id: str,
-    block_hash: str,
+    settlement: int,
     chain_id: str,
     asset: str,
     fee_minor: int,
     at: datetime,
 ) -> Posting:
     """
-    What the chain took for mining a transaction of ours in this block.
+    What the chain took for mining a transaction of ours.
 
-    After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference.
+    After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference,
+    and ``settlement`` counts how often that happened.
     """
     entries = _move(chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, fee_minor)
-    key = f"{chain_transaction_id}:network_fee:{block_hash}"
+    key = f"{chain_transaction_id}:network_fee:{settlement}"
     return Posting(key, "network_fee", chain_transaction_id, entries, at)
 
 
@@ -138,21 +139,24 @@ def token_surcharge(
     return Posting(key, "token_surcharge", chain_transaction_id, entries, at)
 
 
-def reorg_correction(
+def unexplained_outflow(
     *,
     chain_transaction_id: str,
-    block_hash: str,
+    settlement: int,
     chain_id: str,
     asset: str,
     outflow_minor: int,
     at: datetime,
 ) -> Posting:
     """
-    Keep the books equal to a chain that changed its mind after settlement.
+    Keep the books equal to a chain that moved what nobody asked for.
+
+    It happens when a token takes money and delivers none, and when a reorg changes what was
+    settled.
 
     ``outflow_minor`` is what left our wallet beyond what was booked, negative if less did. It goes
     to ``suspense``, where an operator finds it.
     """
     entries = _move(chart.SUSPENSE, chart.omnibus_hot(chain_id), asset, outflow_minor)
-    key = f"{chain_transaction_id}:reorg:{block_hash}"
-    return Posting(key, "reorg_correction", chain_transaction_id, entries, at)
+    key = f"{chain_transaction_id}:unexplained:{settlement}"
+    return Posting(key, "unexplained_outflow", chain_transaction_id, entries, at)

@@ -87,6 +87,8 @@ class ChainTransaction(SQLModel, table=True):
     outflow_minor: int | None = minor_units(nullable=True)
     """What left our wallet in the asset; a token may take more than the amount."""
     settled_at: datetime | None = timestamp(nullable=True)
+    settlements: int = 0
+    """How often it was settled: once, and once more for each reorg that changed something."""
     created_at: datetime = timestamp()
     updated_at: datetime = timestamp()
 

@@ -44,6 +44,7 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
         row.fee_booked_minor = row.network_fee_minor or 0
         row.outflow_booked_minor = row.outflow_minor or 0
         row.settled_at = row.settled_at or clock.now()
+        row.settlements += 1
     await session.flush()
     return SettleOutcome(
         is_done=await _open_count(session, batch_id) == 0,
@@ -104,7 +105,7 @@ def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> li
         postings.append(
             rules.network_fee(
                 chain_transaction_id=row.id,
-                block_hash=str(row.block_hash),
+                settlement=row.settlements,
                 chain_id=row.chain_id,
                 asset=native_asset,
                 fee_minor=fee_minor,
@@ -115,30 +116,34 @@ def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> li
 
 
 def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
-    outflow_minor = row.outflow_minor or 0
-    if row.settled_at is not None:
-        if changed_minor := outflow_minor - row.outflow_booked_minor:
-            logger.error("settled chain transaction %s changed in a reorg", row.id)
-            return [
-                rules.reorg_correction(
-                    chain_transaction_id=row.id,
-                    block_hash=str(row.block_hash),
-                    chain_id=row.chain_id,
-                    asset=row.asset,
-                    outflow_minor=changed_minor,
-                    at=clock.now(),
-                )
-            ]
+    """Return what left our wallet beyond what the payouts' own postings say."""
+    is_paid = row.status == ChainTransactionStatus.CONFIRMED
+    is_first = row.settled_at is None
+    booked_minor = row.outflow_booked_minor
+    if is_first:
+        booked_minor = row.amount_minor if is_paid else 0
+    excess_minor = (row.outflow_minor or 0) - booked_minor
+    if not excess_minor:
         return []
-    surcharge_minor = outflow_minor - row.amount_minor
-    if row.status != ChainTransactionStatus.CONFIRMED or not surcharge_minor:
-        return []
+    if not (is_first and is_paid):
+        # A token that took money and delivered nothing, or a reorg after settlement.
+        logger.error("chain transaction %s moved %d that nobody asked for", row.id, excess_minor)
+        return [
+            rules.unexplained_outflow(
+                chain_transaction_id=row.id,
+                settlement=row.settlements,
+                chain_id=row.chain_id,
+                asset=row.asset,
+                outflow_minor=excess_minor,
+                at=clock.now(),
+            )
+        ]
     return [
         rules.token_surcharge(
             chain_transaction_id=row.id,
             chain_id=row.chain_id,
             asset=row.asset,
-            surcharge_minor=surcharge_minor,
+            surcharge_minor=excess_minor,
             at=clock.now(),
         )
     ]

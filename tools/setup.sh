@@ -1,5 +1,6 @@
 #!/bin/sh
 # Build .venv from uv.lock: the locked versions, every file checked against its locked hash.
+# With "lock" as the first argument, resolve the dependencies anew into uv.lock instead.
 #
 # uv.lock is committed without the addresses of any registry (tools/strip_lock.py), so its names,
 # versions and hashes are exported and the installer's own configuration says where to get them.
@@ -26,6 +27,19 @@ case "$("$uv" --version 2>/dev/null || true)" in
         --require-hashes --requirement tools/uv-requirements.txt
     ;;
 esac
+
+if [ "${1:-}" = lock ]; then
+    shift
+    "$uv" lock --python .venv/bin/python "$@"
+    exec .venv/bin/python tools/strip_lock.py
+fi
+
+# Without the machine's own index, which the lock file does not name; nothing is fetched here.
+if ! env -u UV_DEFAULT_INDEX -u UV_INDEX_URL -u UV_INDEX -u UV_EXTRA_INDEX_URL \
+    "$uv" lock --no-config --quiet --python .venv/bin/python --offline --check 2>/dev/null; then
+    echo "uv.lock does not belong to this pyproject.toml: run make lock." >&2
+    exit 1
+fi
 
 mkdir -p build
 "$uv" export --quiet --python .venv/bin/python --frozen --no-emit-project --all-groups \

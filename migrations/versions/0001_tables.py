@@ -278,6 +278,7 @@ def upgrade() -> None:
     sa.Column('outflow_booked_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False),
     sa.Column('outflow_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=True),
     sa.Column('settled_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('settlements', sa.Integer(), nullable=False),
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.ForeignKeyConstraint(['asset'], ['asset.code'], ),
