@@ -14,6 +14,41 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_app_user()
+    _create_audit_chain()
+    _create_chain()
+    _create_hold()
+    _create_ledger_account()
+    _create_ledger_entry()
+    _create_ledger_transaction()
+    _create_limit_counter()
+    _create_login_throttle()
+    _create_policy()
+    _create_process_heartbeat()
+    _create_setting()
+    _create_api_key()
+    _create_asset()
+    _create_blockchain_wallet()
+    _create_chain_block()
+    _create_chain_head()
+    _create_recovery_code()
+    _create_second_factor()
+    _create_step_up_token()
+    _create_user_session()
+    _create_chain_batch()
+    _create_signer_ceiling()
+    _create_chain_transaction()
+    _create_chain_attempt()
+    _create_payout()
+    _create_approval_decision()
+    _create_payout_event()
+
+
+def downgrade() -> None:
+    raise NotImplementedError("The books are never migrated backwards; restore a backup.")
+
+
+def _create_app_user() -> None:
     op.create_table('app_user',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('email', sqlmodel.sql.sqltypes.AutoString(length=254), nullable=False),
@@ -24,6 +59,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('email')
     )
+
+
+def _create_audit_chain() -> None:
     op.create_table('audit_chain',
     sa.Column('sequence', sa.BigInteger(), nullable=False),
     sa.Column('kind', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -32,6 +70,9 @@ def upgrade() -> None:
     sa.Column('hash', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.PrimaryKeyConstraint('sequence')
     )
+
+
+def _create_chain() -> None:
     op.create_table('chain',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('family', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -45,6 +86,9 @@ def upgrade() -> None:
     sa.Column('batch_wait_ms', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('id')
     )
+
+
+def _create_hold() -> None:
     op.create_table('hold',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('owner', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -58,6 +102,9 @@ def upgrade() -> None:
     sa.Column('ended_at', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('id')
     )
+
+
+def _create_ledger_account() -> None:
     op.create_table('ledger_account',
     sa.Column('id', sa.BigInteger(), nullable=False),
     sa.Column('code', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -70,6 +117,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('code', 'asset', name='ledger_account_code')
     )
+
+
+def _create_ledger_entry() -> None:
     op.create_table('ledger_entry',
     sa.Column('id', sa.BigInteger(), nullable=False),
     sa.Column('transaction_id', sa.BigInteger(), nullable=False),
@@ -84,6 +134,9 @@ def upgrade() -> None:
     op.create_index(op.f('ix_ledger_entry_transaction_id'), 'ledger_entry', ['transaction_id'], unique=False)
     op.create_index('ledger_entry_as_of', 'ledger_entry', ['account_id', 'effective_at'], unique=False)
     op.create_index('ledger_entry_statement', 'ledger_entry', ['account_id', 'account_version'], unique=False)
+
+
+def _create_ledger_transaction() -> None:
     op.create_table('ledger_transaction',
     sa.Column('id', sa.BigInteger(), nullable=False),
     sa.Column('key', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -98,6 +151,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('reverses')
     )
     op.create_index(op.f('ix_ledger_transaction_resource'), 'ledger_transaction', ['resource'], unique=False)
+
+
+def _create_limit_counter() -> None:
     op.create_table('limit_counter',
     sa.Column('subject', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('name', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -106,12 +162,18 @@ def upgrade() -> None:
     sa.Column('count', sa.Integer(), nullable=False),
     sa.PrimaryKeyConstraint('subject', 'name', 'window_start')
     )
+
+
+def _create_login_throttle() -> None:
     op.create_table('login_throttle',
     sa.Column('email', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('failures', sa.Integer(), nullable=False),
     sa.Column('locked_until', sa.DateTime(timezone=True), nullable=True),
     sa.PrimaryKeyConstraint('email')
     )
+
+
+def _create_policy() -> None:
     op.create_table('policy',
     sa.Column('version', sa.Integer(), nullable=False),
     sa.Column('document', postgresql.JSONB(astext_type=sa.Text()), nullable=False),
@@ -119,6 +181,9 @@ def upgrade() -> None:
     sa.Column('created_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('version')
     )
+
+
+def _create_process_heartbeat() -> None:
     op.create_table('process_heartbeat',
     sa.Column('role', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('instance', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -126,6 +191,9 @@ def upgrade() -> None:
     sa.Column('seen_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('role', 'instance')
     )
+
+
+def _create_setting() -> None:
     op.create_table('setting',
     sa.Column('key', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('value', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -133,6 +201,9 @@ def upgrade() -> None:
     sa.Column('updated_at', sa.DateTime(timezone=True), nullable=False),
     sa.PrimaryKeyConstraint('key')
     )
+
+
+def _create_api_key() -> None:
     op.create_table('api_key',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('user_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -146,6 +217,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index(op.f('ix_api_key_user_id'), 'api_key', ['user_id'], unique=False)
+
+
+def _create_asset() -> None:
     op.create_table('asset',
     sa.Column('code', sqlmodel.sql.sqltypes.AutoString(length=32), nullable=False),
     sa.Column('chain_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -162,6 +236,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('code'),
     sa.UniqueConstraint('chain_id', 'contract_address', name='asset_contract_unique')
     )
+
+
+def _create_blockchain_wallet() -> None:
     op.create_table('blockchain_wallet',
     sa.Column('uuid', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('chain_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -177,6 +254,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('uuid'),
     sa.UniqueConstraint('address')
     )
+
+
+def _create_chain_block() -> None:
     op.create_table('chain_block',
     sa.Column('chain_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('height', sa.Integer(), nullable=False),
@@ -186,6 +266,9 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['chain_id'], ['chain.id'], ),
     sa.PrimaryKeyConstraint('chain_id', 'height')
     )
+
+
+def _create_chain_head() -> None:
     op.create_table('chain_head',
     sa.Column('chain_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('height', sa.Integer(), nullable=False),
@@ -195,6 +278,9 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['chain_id'], ['chain.id'], ),
     sa.PrimaryKeyConstraint('chain_id')
     )
+
+
+def _create_recovery_code() -> None:
     op.create_table('recovery_code',
     sa.Column('user_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('code_hash', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -202,6 +288,9 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['user_id'], ['app_user.id'], ),
     sa.PrimaryKeyConstraint('user_id', 'code_hash')
     )
+
+
+def _create_second_factor() -> None:
     op.create_table('second_factor',
     sa.Column('user_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('sealed_secret', sa.LargeBinary(), nullable=False),
@@ -213,6 +302,9 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['user_id'], ['app_user.id'], ),
     sa.PrimaryKeyConstraint('user_id')
     )
+
+
+def _create_step_up_token() -> None:
     op.create_table('step_up_token',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('user_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -224,6 +316,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('token_hash')
     )
     op.create_index(op.f('ix_step_up_token_user_id'), 'step_up_token', ['user_id'], unique=False)
+
+
+def _create_user_session() -> None:
     op.create_table('user_session',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('user_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -236,6 +331,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('token_hash')
     )
     op.create_index(op.f('ix_user_session_user_id'), 'user_session', ['user_id'], unique=False)
+
+
+def _create_chain_batch() -> None:
     op.create_table('chain_batch',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('claim_key', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -249,6 +347,9 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id'),
     sa.UniqueConstraint('claim_key')
     )
+
+
+def _create_signer_ceiling() -> None:
     op.create_table('signer_ceiling',
     sa.Column('address', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('asset', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -257,6 +358,9 @@ def upgrade() -> None:
     sa.ForeignKeyConstraint(['asset'], ['asset.code'], ),
     sa.PrimaryKeyConstraint('address', 'asset')
     )
+
+
+def _create_chain_transaction() -> None:
     op.create_table('chain_transaction',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('batch_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -290,6 +394,9 @@ def upgrade() -> None:
     )
     op.create_index('chain_transaction_by_status', 'chain_transaction', ['chain_id', 'status'], unique=False)
     op.create_index(op.f('ix_chain_transaction_batch_id'), 'chain_transaction', ['batch_id'], unique=False)
+
+
+def _create_chain_attempt() -> None:
     op.create_table('chain_attempt',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('chain_transaction_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -307,6 +414,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('chain_transaction_id', 'sequence', name='attempt_sequence'),
     sa.UniqueConstraint('txid')
     )
+
+
+def _create_payout() -> None:
     op.create_table('payout',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('user_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -342,6 +452,9 @@ def upgrade() -> None:
     op.create_index('payout_list', 'payout', ['created_at', 'id'], unique=False)
     op.create_index('payout_of_chain_transaction', 'payout', ['chain_transaction_id'], unique=False)
     op.create_index('payout_of_user', 'payout', ['user_id', 'created_at', 'id'], unique=False)
+
+
+def _create_approval_decision() -> None:
     op.create_table('approval_decision',
     sa.Column('id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
     sa.Column('payout_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -359,6 +472,9 @@ def upgrade() -> None:
     sa.UniqueConstraint('payout_id', 'approver_id', name='decision_once')
     )
     op.create_index(op.f('ix_approval_decision_payout_id'), 'approval_decision', ['payout_id'], unique=False)
+
+
+def _create_payout_event() -> None:
     op.create_table('payout_event',
     sa.Column('id', sa.Integer(), nullable=False),
     sa.Column('payout_id', sqlmodel.sql.sqltypes.AutoString(), nullable=False),
@@ -369,7 +485,3 @@ def upgrade() -> None:
     sa.PrimaryKeyConstraint('id')
     )
     op.create_index(op.f('ix_payout_event_payout_id'), 'payout_event', ['payout_id'], unique=False)
-
-
-def downgrade() -> None:
-    raise NotImplementedError("The books are never migrated backwards; restore a backup.")
