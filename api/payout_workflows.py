@@ -6,6 +6,7 @@ and repeats the same request: the same Idempotency-Key is the same workflow, how
 started.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -39,6 +40,8 @@ from domain.payouts import (
 from domain.workflow_ids import ACCEPT_UPDATE_ID, WALLET_QUEUE, payout_workflow_id
 from workflows.attributes import ASSET, PAYOUT_ID, USER_ID, attributes
 from workflows.payout import PayoutWorkflow
+
+OUTCOME_TIMEOUT_S = 0.1
 
 
 class PayoutWorkflows:
@@ -79,9 +82,11 @@ class PayoutWorkflows:
                     rpc_timeout=self._timeout,
                 )
         except StrongroomError:
-            # The start's own outcome is a future that complains when nobody looks at it.
+            # The start's own outcome is a future that complains when nobody looks at it; when the
+            # server was never reached it has none and would be waited for in vain.
             with contextlib.suppress(Exception):
-                await start.workflow_handle()
+                async with asyncio.timeout(OUTCOME_TIMEOUT_S):
+                    await start.workflow_handle()
             raise
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
@@ -133,6 +138,9 @@ async def _translated() -> AsyncIterator[None]:
         if error.status == RPCStatusCode.NOT_FOUND:
             msg = "The payout has ended; nothing can be done to it."
             raise PayoutStateError(msg) from error
+        raise WorkflowEngineUnavailableError from error
+    except RuntimeError as error:
+        # What the SDK raises while a lazy client has never reached the server.
         raise WorkflowEngineUnavailableError from error
 
 

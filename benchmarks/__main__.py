@@ -53,6 +53,7 @@ async def run(options: argparse.Namespace) -> int:
                 paid = await payouts.measure(stack, count=options.payouts)
                 out.print(paid)
                 ratios["payout_vs_empty_workflow"] = paid.payout_vs_empty_workflow
+                ratios["payout_vs_same_messages"] = paid.payout_vs_same_messages
                 ratios["payout_history_events"] = paid.history_events
                 ratios["payout_workflow_tasks"] = paid.workflow_tasks
     _report(ratios, out)

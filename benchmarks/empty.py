@@ -30,6 +30,33 @@ class EmptyWorkflow:
         await workflow.execute_local_activity(nothing, start_to_close_timeout=timedelta(seconds=15))
 
 
+@workflow.defn(name="TalkingWorkflow", sandboxed=True)
+class TalkingWorkflow:
+    """The same messages as a payout: an update that starts it, a timer, a signal that ends it."""
+
+    def __init__(self) -> None:
+        """Nothing is known yet."""
+        self._is_accepted = False
+        self._is_finished = False
+
+    @workflow.run
+    async def run(self) -> None:
+        """Call the local activity, then wait for the end."""
+        await workflow.execute_local_activity(nothing, start_to_close_timeout=timedelta(seconds=15))
+        self._is_accepted = True
+        await workflow.wait_condition(lambda: self._is_finished, timeout=timedelta(hours=1))
+
+    @workflow.update
+    async def accept(self) -> None:
+        """Answer once the activity is done."""
+        await workflow.wait_condition(lambda: self._is_accepted)
+
+    @workflow.signal
+    def finished(self) -> None:
+        """End."""
+        self._is_finished = True
+
+
 async def serve() -> int:
     """Serve the empty workflow with the settings of an ordinary worker."""
     stop = stop_on_signals()
@@ -42,7 +69,7 @@ async def serve() -> int:
     worker = Worker(
         client,
         task_queue=QUEUE,
-        workflows=[EmptyWorkflow],
+        workflows=[EmptyWorkflow, TalkingWorkflow],
         activities=[nothing],
         workflow_runner=sandbox(),
         max_concurrent_local_activities=50,

@@ -10,10 +10,11 @@ from datetime import timedelta
 from functools import partial
 
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client
+from temporalio.client import Client, WithStartWorkflowOperation
+from temporalio.common import WorkflowIDConflictPolicy
 
 from api.payout_workflows import PayoutWorkflows
-from benchmarks.empty import QUEUE, EmptyWorkflow
+from benchmarks.empty import QUEUE, EmptyWorkflow, TalkingWorkflow
 from devnet.bootstrap import ETHER, ETHER_UNIT
 from devnet.environments import worker_environment
 from devnet.funding import fund
@@ -40,6 +41,8 @@ class PayoutFigures:
     """What was measured; rates per second are of this machine and this run only."""
 
     empty_per_s: float
+    talking_per_s: float
+    """Empty, but started by an update, with a timer, and ended by a signal, as payouts are."""
     payouts_per_s: float
     history_events: int
     workflow_tasks: int
@@ -49,6 +52,11 @@ class PayoutFigures:
     def payout_vs_empty_workflow(self) -> float:
         """The ratio that counts."""
         return self.payouts_per_s / self.empty_per_s
+
+    @property
+    def payout_vs_same_messages(self) -> float:
+        """What is left when the engine's own cost of a payout's messages is taken out."""
+        return self.payouts_per_s / self.talking_per_s
 
 
 async def measure(stack: Stack, *, count: int) -> PayoutFigures:
@@ -63,15 +71,17 @@ async def measure(stack: Stack, *, count: int) -> PayoutFigures:
     await helper.start()
     try:
         pay = partial(_pay, client, workflows, user_id)
-        empty = partial(_run_empty, client)
+        empty, talk = partial(_run_empty, client), partial(_talk, client)
         await _rate(pay, 50, IN_FLIGHT)
         await _rate(empty, 50, EMPTY_IN_FLIGHT)
-        empty_rates, payout_rates = [], []
+        empty_rates, talking_rates, payout_rates = [], [], []
         for _ in range(ROUNDS):
             empty_rates.append(await _rate(empty, count, EMPTY_IN_FLIGHT))
+            talking_rates.append(await _rate(talk, count, EMPTY_IN_FLIGHT))
             payout_rates.append(await _rate(pay, count, IN_FLIGHT))
         return PayoutFigures(
             statistics.median(empty_rates),
+            statistics.median(talking_rates),
             statistics.median(payout_rates),
             *await _history(client, await pay()),
         )
@@ -114,6 +124,21 @@ async def _pay(client: Client, workflows: PayoutWorkflows, user_id: str) -> str:
 
 async def _run_empty(client: Client) -> None:
     await client.execute_workflow(EmptyWorkflow.run, id=new_id("empty"), task_queue=QUEUE)
+
+
+async def _talk(client: Client) -> None:
+    start = WithStartWorkflowOperation(
+        TalkingWorkflow.run,
+        id=new_id("talk"),
+        task_queue=QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
+    await client.execute_update_with_start_workflow(
+        TalkingWorkflow.accept, start_workflow_operation=start
+    )
+    handle = await start.workflow_handle()
+    await handle.signal(TalkingWorkflow.finished)
+    await handle.result()
 
 
 async def _history(client: Client, payout_id: str) -> tuple[int, int, int]:

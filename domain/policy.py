@@ -68,6 +68,16 @@ class PayoutLimit(_Document):
     amount_minor: str | None = Field(default=None, pattern=r"^[0-9]{1,78}$")
     count: int | None = Field(default=None, ge=1)
 
+    @model_validator(mode="after")
+    def _limits_something(self) -> "PayoutLimit":
+        if self.asset == ANY_ASSET:
+            msg = "A limit counts one asset: amounts of different assets do not add up."
+            raise ValueError(msg)
+        if self.amount_minor is None and self.count is None:
+            msg = "A limit needs amount_minor or count."
+            raise ValueError(msg)
+        return self
+
 
 class PolicyDocument(_Document):
     """The whole policy, as stored with its version."""
@@ -89,6 +99,14 @@ class PolicyDocument(_Document):
                     raise ValueError(msg)
             widest[rule.asset] = int(rule.up_to_minor) if rule.up_to_minor else None
         return rules
+
+    @field_validator("limits")
+    @classmethod
+    def _counted_once(cls, limits: tuple[PayoutLimit, ...]) -> tuple[PayoutLimit, ...]:
+        if len({(limit.asset, limit.window_s) for limit in limits}) < len(limits):
+            msg = "Two limits of an asset have the same window; write them as one."
+            raise ValueError(msg)
+        return limits
 
 
 @dataclass(frozen=True, slots=True)

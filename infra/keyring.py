@@ -42,6 +42,9 @@ class Keyring:
         keys: dict[str, bytes] = {}
         for index, item in enumerate(filter(None, (part.strip() for part in text.split(",")))):
             key_id, _, encoded = item.partition(":")
+            if not key_id or key_id in keys:
+                msg = f"The id of key {index + 1} is missing or taken."
+                raise ValueError(msg)
             try:
                 keys[key_id] = base64.b64decode(encoded, validate=True)
             except binascii.Error:
@@ -65,14 +68,14 @@ class Keyring:
             InvariantError: Tampered with, or sealed for another place.
         """
         key_id = self.key_id_of(sealed)
-        body = sealed[2 + len(key_id.encode()) :]
+        body = sealed[2 + sealed[1] :]
         cipher = self._ciphers.get(key_id)
         if cipher is None:
             msg = f"No key with id {key_id!r} is configured."
             raise KeyUnavailableError(msg)
         try:
             return cipher.decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], associated)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             msg = "A sealed value does not open: tampered with, or sealed for another place."
             raise InvariantError(msg) from None
 
@@ -82,7 +85,7 @@ class Keyring:
         if len(sealed) < 2 or sealed[0] != _VERSION:  # noqa: PLR2004
             msg = "Not a sealed value of a known version."
             raise InvariantError(msg)
-        return sealed[2 : 2 + sealed[1]].decode()
+        return sealed[2 : 2 + sealed[1]].decode(errors="replace")
 
 
 def generate_key() -> str:

@@ -48,11 +48,15 @@ async def retry(session: AsyncSession, action: OperatorAction, *, clock: Clock) 
     """
     Make a payout whose chain transaction was given up ready for another batch.
 
-    Its money stays in flight: capturing the hold again is the same ledger key and posts nothing.
+    A repeat answers the same. Its money stays in flight: capturing the hold again is the same
+    ledger key and posts nothing.
 
     Raises:
         PayoutStateError: Its chain transaction is still on its way, or there is none.
     """
+    payout = await session.get(Payout, action.payout_id)
+    if payout is not None and payout.status == PayoutStatus.READY:
+        return outcome_of(payout)
     payout, row = await _locked_pair(session, action)
     if row.status != ChainTransactionStatus.ABANDONED:
         msg = "The payout is on its way; there is nothing to try again."

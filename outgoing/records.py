@@ -46,11 +46,15 @@ async def transactions_of(
         select(ChainTransaction, Asset.contract_address)
         .join(Asset, col(Asset.code) == col(ChainTransaction.asset))
         .where(ChainTransaction.batch_id == batch_id, col(ChainTransaction.status).in_(statuses))
-        .order_by(col(ChainTransaction.account_nonce), col(ChainTransaction.id))
+        # Everybody locks chain transactions in order of id, the watcher across batches too.
+        .order_by(col(ChainTransaction.id))
     )
     if lock:
         query = query.with_for_update(of=ChainTransaction)
-    return [Planned(row, transfer_of(row, contract)) for row, contract in await session.exec(query)]
+    found = [
+        Planned(row, transfer_of(row, contract)) for row, contract in await session.exec(query)
+    ]
+    return sorted(found, key=lambda planned: (planned.row.account_nonce or 0, planned.row.id))
 
 
 def transfer_of(row: ChainTransaction, contract_address: str | None) -> Transfer:

@@ -16,6 +16,7 @@ from domain.errors import (
     FeeAboveCeilingError,
     InsufficientGasFundsError,
     NonceTooLowError,
+    SignerCeilingError,
     StrongroomError,
     WouldRevertError,
 )
@@ -192,7 +193,9 @@ class PostgresChainRunner:
         overdue = self._clock.now() - timedelta(seconds=chain.bump_after_s)
         async with self._database.transaction() as session:
             await locked_batch(session, batch_id)
-            rows = await transactions_of(session, batch_id, ChainTransactionStatus.BROADCAST)
+            rows = await transactions_of(
+                session, batch_id, ChainTransactionStatus.SIGNED, ChainTransactionStatus.BROADCAST
+            )
             attempts = await latest_attempts(session, [p.row.id for p in rows])
             planned = 0
             for row in (p.row for p in rows):
@@ -236,6 +239,9 @@ class PostgresChainRunner:
     async def _note(self, batch_id: str, code: str | None) -> None:
         async with self._database.transaction() as session:
             batch = await locked_batch(session, batch_id)
+            if code is None and batch.waiting_for == SignerCeilingError.code:
+                # The signer's own note: what it has not signed waits, whatever the node says.
+                return
             if batch.waiting_for != code:
                 batch.waiting_for = code
                 batch.waiting_since = self._clock.now() if code else None

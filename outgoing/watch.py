@@ -90,6 +90,7 @@ class PostgresChainWatch:
                 ChainTransaction.block_hash == block.hash,
                 col(ChainTransaction.status).in_(ON_CHAIN),
             )
+            .order_by(col(ChainTransaction.id))
             .with_for_update()
         )
         batches: set[str] = set()
@@ -167,6 +168,7 @@ class PostgresChainWatch:
             )
             .join(Asset, col(Asset.code) == col(ChainTransaction.asset))
             .where(col(ChainAttempt.txid).in_(block.txids))
+            .order_by(col(ChainTransaction.id))
         )
         return [(row, str(txid), contract) for row, txid, contract in found]
 
@@ -197,6 +199,7 @@ class PostgresChainWatch:
                     ChainTransaction.status == ChainTransactionStatus.MINED,
                     col(ChainTransaction.block_height) <= settled_height,
                 )
+                .order_by(col(ChainTransaction.id))
                 .with_for_update()
             )
             deep = list(rows)

@@ -61,7 +61,7 @@ async def apply_catalog(session: AsyncSession, catalog: Catalog) -> None:
     Add or update chains and assets.
 
     Raises:
-        ConflictError: It would change what balances depend on.
+        ConflictError: It would change what balances depend on, or a chain lacks its native asset.
         InvalidAddressError: A contract's address does not check.
     """
     for chain in catalog.chains:
@@ -75,6 +75,8 @@ async def apply_catalog(session: AsyncSession, catalog: Catalog) -> None:
         await _check_fixed(session, values)
         await session.merge(Asset(**values))
     await session.flush()
+    for chain in catalog.chains:
+        await _check_native(session, chain)
 
 
 async def list_assets(session: AsyncSession) -> Sequence[tuple[Asset, Chain]]:
@@ -85,6 +87,14 @@ async def list_assets(session: AsyncSession) -> Sequence[tuple[Asset, Chain]]:
         .order_by(col(Asset.code))
     )
     return found.all()
+
+
+async def _check_native(session: AsyncSession, chain: ChainEntry) -> None:
+    """A chain without its native asset could not fill a nonce that was given back."""
+    asset = await session.get(Asset, chain.native_asset)
+    if asset is None or (asset.kind, asset.chain_id) != (AssetKind.NATIVE, chain.id):
+        msg = f"{chain.native_asset} is not the native asset of {chain.id}."
+        raise ConflictError(msg)
 
 
 async def _check_fixed(session: AsyncSession, values: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ Each method is one unit of work. A workflow may repeat any of them after a crash
 what is there before it changes anything.
 """
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +16,7 @@ from domain.errors import (
     PayoutStateError,
     RequestError,
     StrongroomError,
+    error_by_code,
 )
 from domain.ids import HOLD, derived_id
 from domain.payouts import (
@@ -50,6 +52,13 @@ class PostgresPayoutDesk:
 
     async def freeze(self, request: PayoutRequest) -> Acceptance:
         """Write the payout and hold amount plus fee, or refuse it; a repeat answers the same."""
+        try:
+            return await self._freeze_or_refuse(request)
+        except IntegrityError:
+            # The same request came twice at once, and the other one is stored by now.
+            return await self._freeze_or_refuse(request)
+
+    async def _freeze_or_refuse(self, request: PayoutRequest) -> Acceptance:
         try:
             return await self._try_freeze(request)
         except (InsufficientAvailableBalanceError, LimitExceededError) as refusal:
@@ -143,7 +152,7 @@ class PostgresPayoutDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return _acceptance(payout, reason=refusal.detail)
+            return _acceptance(payout)
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Record an approver's decision; see ``payouts.approvals``."""
@@ -202,13 +211,14 @@ class PostgresPayoutDesk:
         move(session, [payout], status, clock=self._clock, detail=detail)
 
 
-def _acceptance(payout: Payout, *, reason: str | None = None) -> Acceptance:
+def _acceptance(payout: Payout) -> Acceptance:
+    refusal = error_by_code(payout.reason_code) if payout.reason_code else None
     return Acceptance(
         payout_id=payout.id,
         status=PayoutStatus(payout.status),
         request_hash=payout.request_hash,
         reason_code=payout.reason_code,
-        reason=reason,
+        reason=refusal.title if refusal else None,
         approvals_required=payout.approvals_required,
         approval_expires_at=payout.approval_expires_at,
     )

@@ -9,6 +9,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import SigningRefusedError
+from domain.ids import HOLD, derived_id
 from domain.payouts import DecisionKind, PayoutStatus, approved_content_hash
 from domain.policy import is_satisfied, parse_policy, requirement
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
@@ -58,6 +59,8 @@ async def _check_payout(session: AsyncSession, row: ChainTransaction, payout: Pa
 
 
 async def _check_money(session: AsyncSession, payout: Payout) -> None:
+    # One hold pays one payout: a copy of a payout cannot lean on the hold of the first.
+    _require(payout.hold_id == derived_id(HOLD, payout.id), "another payout's hold")
     hold = await session.get(Hold, payout.hold_id)
     total_minor = payout.amount_minor + payout.fee_minor
     is_captured = (

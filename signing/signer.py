@@ -84,10 +84,11 @@ class PostgresBatchSigner:
                 col(ChainTransaction.reason_code).is_(None),
                 col(ChainAttempt.raw).is_(None),
             )
-            .order_by(col(ChainTransaction.account_nonce), col(ChainAttempt.sequence))
+            .order_by(col(ChainTransaction.id), col(ChainAttempt.sequence))
             .with_for_update(of=ChainTransaction)
         )
-        return list(found)
+        # Locked in order of id, as everybody does; signed in order of account nonce.
+        return sorted(found, key=lambda work: (work[0].account_nonce or 0, work[1].sequence))
 
     async def _sign_one(
         self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt

@@ -1,3 +1,8 @@
 """Fixtures that every kind of test may ask for."""
 
-pytest_plugins = ["tests.support.postgres", "tests.support.evm", "tests.support.books"]
+pytest_plugins = [
+    "tests.support.postgres",
+    "tests.support.evm",
+    "tests.support.books",
+    "tests.support.temporal",
+]

@@ -12,6 +12,7 @@ from api.metrics import business_metrics
 from api.problems import BODY_PROBLEMS, SESSION_PROBLEMS, problem_responses
 from api.schemas.operations import CodecAnswer, CodecBody, HealthView, ReadinessView
 from domain.errors import (
+    InvariantError,
     RoleMissingError,
     ValidationError,
     WorkflowEngineUnavailableError,
@@ -92,7 +93,11 @@ async def decode_payloads(body: CodecBody, state: State, reader: CodecReader) ->
     except json_format.ParseError:
         msg = "A payload is not in the proto3 JSON form: base64 metadata and data."
         raise ValidationError(msg, errors=[{"field": "payloads", "message": msg}]) from None
-    opened = await state.codec.decode(sealed)
+    try:
+        opened = await state.codec.decode(sealed)
+    except (InvariantError, ValueError):
+        msg = "A payload was not sealed by this installation, or its key is gone."
+        raise ValidationError(msg, errors=[{"field": "payloads", "message": msg}]) from None
     return CodecAnswer(payloads=[_as_json(payload) for payload in opened])
 
 

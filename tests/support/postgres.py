@@ -96,13 +96,20 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@contextmanager
+def fresh_database(server: PostgresServer) -> Iterator[str]:
+    """Yield the URL of a database as the migrations leave it; it is gone afterwards."""
+    name = new_id("db").lower()
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+    yield server.url(name)
+    server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def database_url(postgres_server: PostgresServer) -> Iterator[str]:
-    """Yield the URL of a database of this test alone, as the migrations leave it."""
-    name = new_id("db").lower()
-    postgres_server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
-    yield postgres_server.url(name)
-    postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    """Yield the URL of a database of this test alone."""
+    with fresh_database(postgres_server) as url:
+        yield url
 
 
 @pytest.fixture

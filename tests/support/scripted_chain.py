@@ -49,6 +49,10 @@ class ScriptedChain:
     """Destinations whose gas cannot be estimated."""
     reverts: set[str] = field(default_factory=set)
     """Destinations whose transfers are mined as failed."""
+    swallows: set[str] = field(default_factory=set)
+    """Destinations that get nothing although our wallet pays."""
+    surcharge_minor: int = 0
+    """What a transfer takes from our wallet on top of its amount."""
     gas_price_minor: int = 9
     answers: list[StrongroomError | BroadcastOutcome] = field(default_factory=list)
     """What the next broadcasts answer, before the chain takes anything by itself."""
@@ -65,9 +69,9 @@ class ScriptedChain:
 
     def mine(self, blocks: int = 1, *, only: Sequence[str] | None = None) -> None:
         """Add blocks; the first takes what waits (or only these), the best fee of each nonce."""
-        for _ in range(blocks):
+        for n in range(blocks):
             height = len(self.blocks)
-            txids = self._best(self.pool if only is None else only)
+            txids = () if n else self._best(self.pool if only is None else only)
             block = Block(height, f"{height}-{self._fork}", self.blocks[-1].hash, txids)
             self.blocks.append(block)
             for txid in txids:
@@ -85,6 +89,16 @@ class ScriptedChain:
                 del self._receipts[txid]
                 if not forget:
                     self.pool[txid] = self._bodies[txid]
+
+    def become(self, blocks: Sequence[Block]) -> None:
+        """Put blocks of another fork in the place of the newest ones, with what they hold."""
+        self.rollback(len(blocks))
+        self.blocks += blocks
+        for block in blocks:
+            for txid in block.txids:
+                fee_minor = GAS_USED * self.gas_price_minor
+                self._receipts[txid] = (block, True, fee_minor)
+                self.pool.pop(txid, None)
 
     async def head(self) -> Head:
         tip = self.blocks[-1]
@@ -130,9 +144,16 @@ class ScriptedChain:
         if txid not in self._receipts:
             return None
         block, succeeded, fee_minor = self._receipts[txid]
-        moved_minor = transfer.amount_minor if succeeded else 0
+        outflow_minor = transfer.amount_minor + self.surcharge_minor if succeeded else 0
+        succeeded = succeeded and transfer.destination not in self.swallows
         return Receipt(
-            txid, block.height, block.hash, succeeded, fee_minor, moved_minor, moved_minor
+            txid,
+            block.height,
+            block.hash,
+            succeeded,
+            fee_minor,
+            outflow_minor,
+            transfer.amount_minor if succeeded else 0,
         )
 
     async def balance_minor(self, address: str, *, contract_address: str | None = None) -> int:

@@ -258,8 +258,9 @@ class TestRefusal:
     async def test_can_be_tried_again_and_then_pays_once(self, books: Books) -> None:
         first, payout_id = await self.refused(books)
         await books.log.give_up_refused(first)
-        outcome = await books.log.retry(action(payout_id))
-        assert outcome.status == PayoutStatus.READY
+        for _ in range(2):
+            outcome = await books.log.retry(action(payout_id))
+            assert outcome.status == PayoutStatus.READY
         second = await books.claim()
         await books.runner.prepare(second)
         await books.log.allocate(second)

@@ -1,0 +1,13 @@
+from collections.abc import AsyncIterator
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from infra.database import Database
+from tests.support.bank import Bank, open_bank
+
+
+@pytest.fixture
+async def bank(temporal: WorkflowEnvironment, database: Database) -> AsyncIterator[Bank]:
+    async with open_bank(temporal.client, database) as opened:
+        yield opened

@@ -1,0 +1,47 @@
+"""
+Writes ``histories/``: run ``python -m tests.replay.record`` when a workflow changes on purpose.
+
+The histories that are there already stay valid for as long as a workflow that began under them may
+still run; replacing one says that no such workflow is left.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.converter import DataConverter
+
+from activities import watching
+from infra.processes import run_and_exit
+from tests.support.fakes import Books
+from tests.support.flows import flow_on
+from tests.support.scenarios import SCENARIOS
+from tests.support.temporal import running_temporal
+
+HISTORIES = Path(__file__).parent / "histories"
+TIMEOUT_S = 60
+
+
+async def record() -> int:
+    """Run every scenario on a server that encrypts nothing, and keep what it tells."""
+    watching.ROUND_LENGTH = timedelta(milliseconds=50)
+    HISTORIES.mkdir(exist_ok=True)
+    async with running_temporal(DataConverter.default) as environment:
+        for scenario in SCENARIOS:
+            async with flow_on(environment, Books()) as flow, asyncio.timeout(TIMEOUT_S):
+                for name, handle in (await scenario(flow)).items():
+                    history = json.loads((await handle.fetch_history()).to_json())
+                    text = json.dumps(history, separators=(",", ":"), sort_keys=True)
+                    # Which process of which machine recorded it is nobody's business.
+                    text = text.replace(f"{os.getpid()}@{socket.gethostname()}", "recorder")
+                    (HISTORIES / f"{name}.json").write_text(text + "\n")
+                    sys.stdout.write(f"{name}: {len(history['events'])} events\n")
+    return 0
+
+
+if __name__ == "__main__":
+    run_and_exit(record)

@@ -1,0 +1,56 @@
+"""Workflows that began under an earlier version of the code must go on under this one."""
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+from temporalio.workflow import NondeterminismError
+
+from tests.replay.record import HISTORIES
+from tests.support.changed_workflows import HesitatingPayout, ReorderedChainTransaction
+from worker import WORKFLOWS, sandbox
+
+PATHS = {
+    "batcher",
+    "chain_transaction_bumped",
+    "chain_transaction_happy",
+    "chain_transaction_refused",
+    "payout_automatic",
+    "payout_cancelled",
+    "payout_expired",
+    "payout_one_approver",
+    "payout_rechecked",
+    "payout_refunded",
+    "payout_refused",
+    "payout_rejected",
+    "payout_retried",
+    "payout_two_of_three",
+    "watcher",
+}
+
+
+def history(name: str) -> WorkflowHistory:
+    return WorkflowHistory.from_json(name, (HISTORIES / f"{name}.json").read_text())
+
+
+def replayer(*workflows: type) -> Replayer:
+    return Replayer(workflows=workflows, workflow_runner=sandbox())
+
+
+class TestReplay:
+    def test_knows_every_path(self) -> None:
+        assert {file.stem for file in HISTORIES.glob("*.json")} >= PATHS
+
+    @pytest.mark.parametrize("path", sorted(file.stem for file in HISTORIES.glob("*.json")))
+    async def test_follows_what_was_recorded(self, path: str) -> None:
+        await replayer(*WORKFLOWS).replay_workflow(history(path))
+
+    @pytest.mark.parametrize(
+        ("changed", "path"),
+        [
+            (ReorderedChainTransaction, "chain_transaction_happy"),
+            (HesitatingPayout, "payout_automatic"),
+        ],
+    )
+    async def test_notices_a_workflow_that_was_changed(self, changed: type, path: str) -> None:
+        with pytest.raises(NondeterminismError):
+            await replayer(changed).replay_workflow(history(path))

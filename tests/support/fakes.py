@@ -1,0 +1,309 @@
+"""
+The ports of ``domain.ports`` in memory, for tests of workflows.
+
+Every step may be repeated, like its counterpart on PostgreSQL, and ``Books`` counts what must
+happen once: holds placed, nonces given out, payments sent.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from domain.errors import (
+    AlreadyDecidedError,
+    ChainUnavailableError,
+    InsufficientAvailableBalanceError,
+    NodeRejectedError,
+    PayoutStateError,
+)
+from domain.ids import CHAIN_BATCH, new_id
+from domain.payouts import (
+    Acceptance,
+    Decision,
+    DecisionKind,
+    DecisionOutcome,
+    OperatorAction,
+    PayoutOutcome,
+    PayoutRequest,
+    PayoutStatus,
+)
+from domain.ports import SettleOutcome, SignOutcome
+
+
+@dataclass
+class FakePayout:
+    """A payout's row."""
+
+    request: PayoutRequest
+    status: PayoutStatus
+    required: int
+    expires_at: datetime | None
+    reason_code: str | None = None
+    batch_id: str | None = None
+    decisions: dict[str, Decision] = field(default_factory=dict)
+    is_told: bool = False
+
+    @property
+    def approvals(self) -> int:
+        return sum(d.kind == DecisionKind.APPROVE for d in self.decisions.values())
+
+    @property
+    def outcome(self) -> PayoutOutcome:
+        is_settled = self.status == PayoutStatus.SETTLED
+        txid = f"0x{self.batch_id}" if is_settled else None
+        return PayoutOutcome(self.request.payout_id, self.status, self.reason_code, txid)
+
+
+@dataclass
+class FakeBatch:
+    """A batch with one chain transaction, however many payouts it pays."""
+
+    id: str
+    chain_id: str
+    account_nonce: int | None = None
+    is_prepared: bool = False
+    is_refused: bool = False
+    is_filler: bool = False
+    attempts: int = 0
+    signed: int = 0
+    sent: int = 0
+    is_mined: bool = False
+
+
+@dataclass
+class Books:
+    """What the fakes share, and what a test turns to make trouble."""
+
+    available_minor: int = 1_000
+    approvals_required: int = 0
+    approval_lifetime: timedelta = timedelta(days=3)
+    confirms_by_itself: bool = True
+    bump_after_s: int = 3_600
+    refuses_to_sign: bool = False
+    ceiling_rounds: int = 0
+    fee_rounds: int = 0
+    broadcast_failures: int = 0
+    node_rejections: int = 0
+    payouts: dict[str, FakePayout] = field(default_factory=dict)
+    batches: dict[str, FakeBatch] = field(default_factory=dict)
+    claims: dict[str, str] = field(default_factory=dict)
+    claim_calls: list[str] = field(default_factory=list)
+    holds_placed: int = 0
+    nonces_given: int = 0
+
+    def standing(self) -> dict[str, object]:
+        """Return what must be the same however often a step was repeated."""
+        return {
+            "available": self.available_minor,
+            "holds": self.holds_placed,
+            "nonces": self.nonces_given,
+            "payouts": [(p.status, p.approvals, p.is_told) for p in self.payouts.values()],
+            "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
+        }
+
+    def release(self, payout: FakePayout, status: PayoutStatus) -> None:
+        if payout.status != status:
+            self.available_minor += payout.request.amount_minor
+            payout.status = status
+
+    def payouts_in(self, batch_id: str) -> list[FakePayout]:
+        return [p for p in self.payouts.values() if p.batch_id == batch_id]
+
+
+class FakePayoutDesk:
+    """``domain.ports.PayoutDesk``."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def freeze(self, request: PayoutRequest) -> Acceptance:
+        payout = self._books.payouts.get(request.payout_id)
+        if payout is None:
+            payout = self._books.payouts[request.payout_id] = self._new(request)
+        return Acceptance(
+            payout_id=request.payout_id,
+            status=payout.status,
+            request_hash=payout.request.request_hash,
+            reason_code=payout.reason_code,
+            approvals_required=payout.required,
+            approval_expires_at=payout.expires_at,
+        )
+
+    def _new(self, request: PayoutRequest) -> FakePayout:
+        books = self._books
+        if request.amount_minor > books.available_minor:
+            code = InsufficientAvailableBalanceError.code
+            return FakePayout(request, PayoutStatus.REFUSED, 0, None, reason_code=code)
+        books.available_minor -= request.amount_minor
+        books.holds_placed += 1
+        if not books.approvals_required:
+            return FakePayout(request, PayoutStatus.READY, 0, None)
+        expires_at = datetime.now(UTC) + books.approval_lifetime
+        return FakePayout(
+            request, PayoutStatus.AWAITING_APPROVAL, books.approvals_required, expires_at
+        )
+
+    async def decide(self, decision: Decision) -> DecisionOutcome:
+        payout = self._books.payouts[decision.payout_id]
+        if decision.decision_id not in payout.decisions:
+            if any(d.approver_id == decision.approver_id for d in payout.decisions.values()):
+                raise AlreadyDecidedError
+            if payout.status != PayoutStatus.AWAITING_APPROVAL:
+                raise PayoutStateError
+            payout.decisions[decision.decision_id] = decision
+            if decision.kind == DecisionKind.REJECT:
+                self._books.release(payout, PayoutStatus.REJECTED)
+            elif payout.approvals >= payout.required:
+                payout.status = PayoutStatus.READY
+        return DecisionOutcome(payout.status, payout.approvals, payout.required)
+
+    async def cancel(self, payout_id: str) -> PayoutOutcome:
+        payout = self._books.payouts[payout_id]
+        if payout.status in {PayoutStatus.BATCHED, PayoutStatus.SETTLED}:
+            raise PayoutStateError
+        self._books.release(payout, PayoutStatus.CANCELLED)
+        return payout.outcome
+
+    async def expire(self, payout_id: str) -> PayoutOutcome:
+        payout = self._books.payouts[payout_id]
+        if payout.status == PayoutStatus.AWAITING_APPROVAL:
+            self._books.release(payout, PayoutStatus.EXPIRED)
+        return payout.outcome
+
+    async def outcome(self, payout_id: str) -> PayoutOutcome:
+        return self._books.payouts[payout_id].outcome
+
+
+class FakeOutgoingLog:
+    """``domain.ports.OutgoingLog``."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def claim(self, *, chain_id: str, wallet_address: str, claim_key: str) -> str | None:
+        del wallet_address
+        books = self._books
+        books.claim_calls.append(claim_key)
+        if claim_key in books.claims:
+            return books.claims[claim_key]
+        ready = [p for p in books.payouts.values() if p.status == PayoutStatus.READY]
+        if not ready:
+            return None
+        batch = FakeBatch(new_id(CHAIN_BATCH), chain_id)
+        books.batches[batch.id] = batch
+        books.claims[claim_key] = batch.id
+        for payout in ready:
+            payout.status, payout.batch_id = PayoutStatus.BATCHED, batch.id
+        return batch.id
+
+    async def allocate(self, batch_id: str) -> None:
+        batch = self._books.batches[batch_id]
+        assert batch.is_prepared, "allocated before it was planned"
+        if batch.account_nonce is None:
+            batch.account_nonce = self._books.nonces_given
+            self._books.nonces_given += 1
+            batch.attempts = 1
+
+    async def give_up_refused(self, batch_id: str) -> int:
+        batch = self._books.batches[batch_id]
+        if batch.is_refused and not batch.is_filler:
+            batch.is_filler = True
+            batch.attempts += 1
+        return int(batch.is_filler)
+
+    async def settle(self, batch_id: str) -> SettleOutcome:
+        batch = self._books.batches[batch_id]
+        if batch.is_mined and not batch.is_filler:
+            for payout in self._books.payouts_in(batch_id):
+                payout.status = PayoutStatus.SETTLED
+        to_notify = len(await self.unnotified(batch_id))
+        return SettleOutcome(batch.is_mined, to_notify, self._books.bump_after_s)
+
+    async def refund(self, action: OperatorAction) -> PayoutOutcome:
+        payout = self._books.payouts[action.payout_id]
+        batch = self._books.batches.get(payout.batch_id or "")
+        if payout.status != PayoutStatus.REFUNDED:
+            if batch is None or (batch.signed and not batch.is_filler):
+                raise PayoutStateError
+            self._books.release(payout, PayoutStatus.REFUNDED)
+        return payout.outcome
+
+    async def retry(self, action: OperatorAction) -> PayoutOutcome:
+        payout = self._books.payouts[action.payout_id]
+        batch = self._books.batches.get(payout.batch_id or "")
+        if batch is not None and not batch.is_filler:
+            raise PayoutStateError
+        payout.status, payout.batch_id = PayoutStatus.READY, None
+        return payout.outcome
+
+    async def unnotified(self, batch_id: str) -> list[PayoutOutcome]:
+        return [
+            p.outcome
+            for p in self._books.payouts_in(batch_id)
+            if p.status.is_final and not p.is_told
+        ]
+
+    async def mark_notified(self, payout_ids: Sequence[str]) -> None:
+        for payout_id in payout_ids:
+            self._books.payouts[payout_id].is_told = True
+
+
+class FakeChain:
+    """``domain.ports.ChainRunner`` and ``ChainWatch`` over a chain that mines what it is sent."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def prepare(self, batch_id: str) -> None:
+        if self._books.fee_rounds:
+            self._books.fee_rounds -= 1
+            raise ChainUnavailableError
+        self._books.batches[batch_id].is_prepared = True
+
+    async def broadcast(self, batch_id: str) -> None:
+        batch = self._books.batches[batch_id]
+        if self._books.broadcast_failures:
+            self._books.broadcast_failures -= 1
+            raise ChainUnavailableError
+        if self._books.node_rejections:
+            self._books.node_rejections -= 1
+            raise NodeRejectedError
+        batch.sent = batch.signed
+
+    async def plan_bumps(self, batch_id: str) -> int:
+        batch = self._books.batches[batch_id]
+        if batch.attempts == batch.sent and not batch.is_mined:
+            batch.attempts += 1
+        return batch.attempts - batch.signed
+
+    async def watch_once(self) -> list[str]:
+        if not self._books.confirms_by_itself:
+            return []
+        return self.mine()
+
+    def mine(self) -> list[str]:
+        """Confirm everything that was sent; return the batches that moved."""
+        moved = [b for b in self._books.batches.values() if b.sent and not b.is_mined]
+        for batch in moved:
+            batch.is_mined = True
+        return [batch.id for batch in moved]
+
+
+class FakeBatchSigner:
+    """``domain.ports.BatchSigner``."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def sign(self, batch_id: str) -> SignOutcome:
+        batch = self._books.batches[batch_id]
+        assert batch.account_nonce is not None, "signed before it was allocated"
+        if self._books.refuses_to_sign and not batch.is_filler:
+            batch.is_refused = True
+            return SignOutcome(signed=0, refused=1, waiting=0)
+        if self._books.ceiling_rounds:
+            self._books.ceiling_rounds -= 1
+            return SignOutcome(signed=0, refused=0, waiting=1)
+        unsigned = batch.attempts - batch.signed
+        batch.signed = batch.attempts
+        return SignOutcome(signed=unsigned, refused=0, waiting=0)

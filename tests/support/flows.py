@@ -1,0 +1,269 @@
+"""Workflows on a real Temporal server, over fakes of everything they cause."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, override
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHandle
+from temporalio.service import RPCError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    Worker,
+)
+
+from activities.chain import ChainActivities
+from activities.failures import FailureInterceptor
+from activities.outgoing import OutgoingActivities
+from activities.payouts import PayoutActivities
+from activities.signing import SigningActivities
+from api.payout_workflows import PayoutWorkflows
+from domain.ids import DECISION, PAYOUT, new_id
+from domain.payouts import Decision, DecisionKind, PayoutOutcome, PayoutRequest
+from domain.workflow_ids import (
+    SIGNING_QUEUE,
+    WALLET_QUEUE,
+    batcher_workflow_id,
+    chain_queue,
+    chain_transaction_workflow_id,
+    payout_workflow_id,
+    watcher_workflow_id,
+)
+from infra.notifier import TemporalNotifier
+from tests.support.fakes import Books, FakeBatchSigner, FakeChain, FakeOutgoingLog, FakePayoutDesk
+from worker import WORKFLOWS, sandbox
+from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
+from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.payout import PayoutWorkflow
+from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+
+CHAIN_ID = "eip155:31337"
+WALLET_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+DESTINATION = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
+TIMEOUT_S = 20.0
+
+
+class CrashAfter(Interceptor):
+    """Loses the first answer of an activity: its effect is there, its worker is gone."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.crashes = 0
+
+    @override
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Crashing(next, self)
+
+
+class _Crashing(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, plan: CrashAfter) -> None:
+        super().__init__(next)
+        self._plan = plan
+
+    @override
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        answer = await super().execute_activity(input)
+        name = getattr(input.fn, "__temporal_activity_definition").name
+        if name == self._plan.name and not self._plan.crashes:
+            self._plan.crashes += 1
+            msg = "the worker died here"
+            raise RuntimeError(msg)
+        return answer
+
+
+@dataclass
+class Flow:
+    """Workers over one set of fakes, and the handles of what a test started."""
+
+    environment: WorkflowEnvironment
+    books: Books
+    interceptors: tuple[Interceptor, ...] = ()
+    cached_workflows: int = 1_000
+    """0 makes the worker replay the whole history at every step."""
+    started: list[WorkflowHandle[Any, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.client = self.environment.client
+        self.api = PayoutWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.chain = FakeChain(self.books)
+        self.notifier = TemporalNotifier(self.client)
+
+    def steps(self) -> dict[str, list[Callable[..., Any]]]:
+        """Return the activities of each task queue."""
+        log = FakeOutgoingLog(self.books)
+        payouts = PayoutActivities(FakePayoutDesk(self.books), log)
+        outgoing = OutgoingActivities(log, self.notifier)
+        chain = ChainActivities(
+            self.chain, self.chain, self.notifier, watch_interval=timedelta(milliseconds=20)
+        )
+        return {
+            WALLET_QUEUE: [*_steps(payouts), *_steps(outgoing)],
+            chain_queue(CHAIN_ID): _steps(chain),
+            SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
+        }
+
+    def _workers(self) -> list[Worker]:
+        return [
+            Worker(
+                self.client,
+                task_queue=queue,
+                activities=activities,
+                workflows=WORKFLOWS if queue == WALLET_QUEUE else (),
+                workflow_runner=sandbox(),
+                interceptors=[*self.interceptors, FailureInterceptor()],
+                max_cached_workflows=self.cached_workflows,
+            )
+            for queue, activities in self.steps().items()
+        ]
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Run the workers inside the block."""
+        workers = self._workers()
+        running = [asyncio.create_task(worker.run()) for worker in workers]
+        try:
+            yield
+        finally:
+            await asyncio.gather(*(worker.shutdown() for worker in workers))
+            await asyncio.gather(*running)
+
+    async def request(self, amount: str = "100") -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
+        """Ask for a payout as the API does, and return its workflow."""
+        payout = payout_request(amount)
+        await self.api.request(payout)
+        return self.payout(payout.payout_id)
+
+    def payout(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
+        handle: WorkflowHandle[PayoutWorkflow, PayoutOutcome] = self.client.get_workflow_handle_for(
+            PayoutWorkflow.run, payout_workflow_id(payout_id)
+        )
+        self.started.append(handle)
+        return handle
+
+    async def start_batcher(self) -> WorkflowHandle[PayoutBatcherWorkflow, None]:
+        handle = await self.client.start_workflow(
+            PayoutBatcherWorkflow.run,
+            BatcherInput(CHAIN_ID, WALLET_ADDRESS),
+            id=batcher_workflow_id(CHAIN_ID, WALLET_ADDRESS),
+            task_queue=WALLET_QUEUE,
+        )
+        self.started.append(handle)
+        return handle
+
+    async def start_watcher(self) -> WorkflowHandle[ChainWatcherWorkflow, None]:
+        handle = await self.client.start_workflow(
+            ChainWatcherWorkflow.run,
+            WatcherInput(CHAIN_ID),
+            id=watcher_workflow_id(CHAIN_ID),
+            task_queue=WALLET_QUEUE,
+        )
+        self.started.append(handle)
+        return handle
+
+    async def start_batch(self) -> WorkflowHandle[ChainTransactionWorkflow, None]:
+        """Claim what is ready, without a batcher, and start the batch's workflow."""
+        batch_id = await FakeOutgoingLog(self.books).claim(
+            chain_id=CHAIN_ID, wallet_address=WALLET_ADDRESS, claim_key=new_id("claim")
+        )
+        assert batch_id is not None
+        handle = await self.client.start_workflow(
+            ChainTransactionWorkflow.run,
+            ChainTransactionInput(batch_id, CHAIN_ID),
+            id=chain_transaction_workflow_id(batch_id),
+            task_queue=WALLET_QUEUE,
+        )
+        self.started.append(handle)
+        return handle
+
+    def batch_workflow(self) -> WorkflowHandle[ChainTransactionWorkflow, None]:
+        """Return the workflow of the only batch."""
+        (batch_id,) = self.books.batches
+        return self.client.get_workflow_handle_for(
+            ChainTransactionWorkflow.run, chain_transaction_workflow_id(batch_id)
+        )
+
+    async def confirm(self) -> None:
+        """Mine what was sent, and tell its batches."""
+        await self.notifier.batches_moved(self.chain.mine())
+
+    async def decide(
+        self, payout_id: str, approver_id: str, kind: DecisionKind = DecisionKind.APPROVE
+    ) -> None:
+        await self.api.decide(decision_on(payout_id, approver_id, kind=kind))
+
+    async def clean_up(self) -> None:
+        """Terminate what still runs: the next test serves the same queues."""
+        for batch_id in self.books.batches:
+            workflow_id = chain_transaction_workflow_id(batch_id)
+            self.started.append(self.client.get_workflow_handle(workflow_id))
+        for handle in self.started:
+            # Terminate the newest run, whichever one the handle was made for.
+            latest = self.client.get_workflow_handle(handle.id)
+            try:
+                await latest.terminate("the test is over")
+            except RPCError:
+                continue
+
+
+@asynccontextmanager
+async def flow_on(
+    environment: WorkflowEnvironment,
+    books: Books,
+    *interceptors: Interceptor,
+    cached_workflows: int = 1_000,
+) -> AsyncIterator[Flow]:
+    """Yield running workers over these books; nothing runs any more afterwards."""
+    flow = Flow(environment, books, interceptors, cached_workflows)
+    async with flow.working():
+        try:
+            yield flow
+        finally:
+            await flow.clean_up()
+
+
+def payout_request(amount: str = "100", *, payout_id: str = "") -> PayoutRequest:
+    chosen = payout_id or new_id(PAYOUT)
+    return PayoutRequest(
+        payout_id=chosen,
+        user_id="usr_requester",
+        principal="usr_requester",
+        idempotency_key=chosen,
+        request_hash=f"hash of {amount}",
+        asset="ETH",
+        amount=amount,
+        destination=DESTINATION,
+    )
+
+
+def decision_on(
+    payout_id: str, approver_id: str, *, kind: DecisionKind = DecisionKind.APPROVE
+) -> Decision:
+    return Decision(new_id(DECISION), payout_id, approver_id, kind, "totp")
+
+
+async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
+    """Wait for a condition, or fail."""
+    deadline = asyncio.get_running_loop().time() + TIMEOUT_S
+    while True:
+        verdict = holds()
+        if (await verdict) if isinstance(verdict, Awaitable) else verdict:
+            return
+        assert asyncio.get_running_loop().time() < deadline, "the condition never came true"
+        await asyncio.sleep(0.02)
+
+
+async def events_of(handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """Return the types of a workflow's history events, in order."""
+    history = await handle.fetch_history()
+    return [EventType.Name(e.event_type).removeprefix("EVENT_TYPE_") for e in history.events]
+
+
+def _steps(collaborator: object) -> list[Callable[..., Any]]:
+    methods = [getattr(collaborator, name) for name in dir(collaborator) if name[0] != "_"]
+    return [m for m in methods if hasattr(m, "__temporal_activity_definition")]

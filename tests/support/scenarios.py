@@ -1,0 +1,181 @@
+"""
+The paths that workflows take. Tests judge how each one ends; ``tests.replay.record`` keeps its
+history.
+
+Each scenario runs to its end on a flow whose books it may turn first, and returns the workflows
+whose histories tell it.
+"""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import WorkflowHandle
+
+from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
+from tests.support.flows import Flow, until
+
+Handles = dict[str, WorkflowHandle[Any, Any]]
+Scenario = Callable[[Flow], Awaitable[Handles]]
+
+
+async def automatic(flow: Flow) -> Handles:
+    payout = await flow.request()
+    batch = await _settle(flow)
+    await payout.result()
+    return {"payout_automatic": payout, "chain_transaction_happy": batch}
+
+
+async def one_approver(flow: Flow) -> Handles:
+    return await _approved(flow, "payout_one_approver", "ann")
+
+
+async def two_of_three(flow: Flow) -> Handles:
+    return await _approved(flow, "payout_two_of_three", "ann", "ben")
+
+
+async def _approved(flow: Flow, name: str, *approvers: str) -> Handles:
+    flow.books.approvals_required = len(approvers)
+    payout = await flow.request()
+    for approver in approvers:
+        await flow.decide(_id_of(payout), approver)
+    await _settle(flow)
+    await payout.result()
+    return {name: payout}
+
+
+async def rejected(flow: Flow) -> Handles:
+    flow.books.approvals_required = 2
+    payout = await flow.request()
+    await flow.decide(_id_of(payout), "ann")
+    await flow.decide(_id_of(payout), "ben", DecisionKind.REJECT)
+    await payout.result()
+    return {"payout_rejected": payout}
+
+
+async def cancelled(flow: Flow) -> Handles:
+    flow.books.approvals_required = 1
+    payout = await flow.request()
+    await flow.api.cancel(_id_of(payout))
+    await payout.result()
+    return {"payout_cancelled": payout}
+
+
+async def expired(flow: Flow) -> Handles:
+    flow.books.approvals_required = 1
+    payout = await flow.request()
+    await flow.environment.fast_forward(payout, flow.books.approval_lifetime + timedelta(hours=1))
+    await payout.result()
+    return {"payout_expired": payout}
+
+
+async def refused(flow: Flow) -> Handles:
+    payout = await flow.request(str(flow.books.available_minor + 1))
+    await payout.result()
+    return {"payout_refused": payout}
+
+
+async def refunded(flow: Flow) -> Handles:
+    """The signer refuses, its nonce is filled, an operator gives the money back."""
+    flow.books.refuses_to_sign = True
+    payout = await flow.request()
+    batch = await _settle(flow)
+    await flow.api.refund(OperatorAction(_id_of(payout), "usr_operator"))
+    await payout.result()
+    return {"payout_refunded": payout, "chain_transaction_refused": batch}
+
+
+async def retried(flow: Flow) -> Handles:
+    """The signer refuses once; an operator has it tried again, and it settles."""
+    flow.books.refuses_to_sign = True
+    payout = await flow.request()
+    await _settle(flow)
+    flow.books.refuses_to_sign = False
+    await flow.api.retry(OperatorAction(_id_of(payout), "usr_operator"))
+    await _settle(flow)
+    await payout.result()
+    return {"payout_retried": payout}
+
+
+async def bumped(flow: Flow) -> Handles:
+    flow.books.bump_after_s, flow.books.confirms_by_itself = 1, False
+    payout = await flow.request()
+    batch = await flow.start_batch()
+    await until(lambda: any(b.sent == 2 for b in flow.books.batches.values()))
+    await flow.confirm()
+    await batch.result()
+    await payout.result()
+    return {"chain_transaction_bumped": batch}
+
+
+async def rechecked(flow: Flow) -> Handles:
+    """The signal that it is settled is lost; the payout finds out by itself."""
+    payout = await flow.request()
+    flow.books.payouts[_id_of(payout)].status = PayoutStatus.SETTLED
+    await flow.environment.fast_forward(payout, timedelta(minutes=61))
+    await payout.result()
+    return {"payout_rechecked": payout}
+
+
+async def together(flow: Flow) -> Handles:
+    """Batcher and watcher take one payout to its end."""
+    batcher, watcher = await flow.start_batcher(), await flow.start_watcher()
+    payout = await flow.request()
+    await payout.result()
+    batch = flow.batch_workflow()
+    await batch.result()
+    return {"payout": payout, "batch": batch, "batcher": batcher, "watcher": watcher}
+
+
+async def whole(flow: Flow) -> Handles:
+    """Batcher and watcher do all the work, until the batcher has begun its history anew."""
+    batcher, watcher = await flow.start_batcher(), await flow.start_watcher()
+    await until(lambda: len(flow.books.claim_calls) > 0)
+    while (await batcher.describe()).run_id == batcher.first_execution_run_id:
+        payout = await flow.request("1")
+        await payout.result()
+    watcher_run = watcher.first_execution_run_id
+
+    async def is_renewed() -> bool:
+        return (await watcher.describe()).run_id != watcher_run
+
+    await until(is_renewed)
+    return {
+        "batcher": _first_run(flow, batcher),
+        "watcher": _first_run(flow, watcher),
+    }
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    automatic,
+    one_approver,
+    two_of_three,
+    rejected,
+    cancelled,
+    expired,
+    refused,
+    refunded,
+    retried,
+    bumped,
+    rechecked,
+    whole,
+)
+
+
+async def _settle(flow: Flow) -> WorkflowHandle[Any, Any]:
+    """Take what is ready through a batch of its own, to its end."""
+    flow.books.confirms_by_itself = False
+    batch = await flow.start_batch()
+    batch_id = list(flow.books.batches)[-1]
+    await until(lambda: flow.books.batches[batch_id].sent > 0)
+    await flow.confirm()
+    await batch.result()
+    return batch
+
+
+def _first_run(flow: Flow, handle: WorkflowHandle[Any, Any]) -> WorkflowHandle[Any, Any]:
+    return flow.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+
+
+def _id_of(payout: WorkflowHandle[Any, Any]) -> str:
+    return payout.id.partition("/")[2]

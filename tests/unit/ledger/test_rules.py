@@ -1,0 +1,76 @@
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from domain.errors import UnbalancedTransactionError
+from ledger import chart, rules
+from ledger.posting import Entry, Posting, assert_balanced
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+HOLD: dict[str, Any] = {
+    "payout_id": "p",
+    "hold_id": "h",
+    "user_id": "u",
+    "asset": "ETH",
+    "total_minor": 110,
+}
+
+
+def every_rule() -> list[Posting]:
+    chain: dict[str, Any] = {"chain_id": "c", "asset": "ETH", "at": AT}
+    return [
+        rules.transfer(key="k", source="a", target="b", asset="ETH", amount_minor=1, at=AT),
+        rules.deposit(txid="t", user_id="u", amount_minor=1, **chain),
+        rules.capital_in(txid="t", amount_minor=1, **chain),
+        rules.payout_freeze(**HOLD, limits=(), expires_at=None, at=AT),
+        rules.payout_release(**HOLD, is_expiry=False, at=AT),
+        rules.payout_dispatch(**HOLD, chain_id="c", at=AT),
+        rules.payout_settle(payout_id="p", amount_minor=100, fee_minor=10, **chain),
+        rules.payout_return(payout_id="p", user_id="u", total_minor=110, **chain),
+        rules.network_fee(chain_transaction_id="x", settlement=0, fee_minor=9, **chain),
+        rules.token_surcharge(chain_transaction_id="x", surcharge_minor=2, **chain),
+        rules.unexplained_outflow(
+            chain_transaction_id="x", settlement=1, outflow_minor=-3, **chain
+        ),
+    ]
+
+
+class TestRules:
+    def test_have_a_key_and_a_name_each(self) -> None:
+        postings = every_rule()
+        assert len({p.rule for p in postings}) == len({p.key for p in postings}) == len(postings)
+
+    def test_move_a_payout_from_available_to_the_chain_and_nothing_is_left(self) -> None:
+        freeze, dispatch, settle = (every_rule()[n] for n in (3, 5, 6))
+        totals: Counter[str] = Counter()
+        for posting in (freeze, dispatch, settle):
+            for entry in posting.entries:
+                totals[entry.account] += entry.amount_minor
+        assert {code: total for code, total in totals.items() if total} == {
+            chart.available("u"): -110,
+            chart.omnibus_hot("c"): 100,
+            chart.SERVICE_FEES: 10,
+        }
+
+    def test_leave_out_a_fee_of_nothing(self) -> None:
+        posting = rules.payout_settle(
+            payout_id="p", chain_id="c", asset="ETH", amount_minor=100, fee_minor=0, at=AT
+        )
+        assert len(posting.entries) == 2
+
+    @pytest.mark.parametrize(
+        "entries",
+        [
+            (),
+            (Entry("a", "ETH", 0),),
+            (Entry("a", "ETH", 1),),
+            (Entry("a", "ETH", 1), Entry("b", "ETH", -2)),
+            (Entry("a", "ETH", 1), Entry("b", "USD", -1)),
+            (Entry("a", "ETH", 1), Entry("b", "ETH", -1), Entry("c", "ETH", 0)),
+        ],
+    )
+    def test_never_pass_unbalanced_entries(self, entries: tuple[Entry, ...]) -> None:
+        with pytest.raises(UnbalancedTransactionError):
+            assert_balanced(entries)

@@ -1,0 +1,95 @@
+"""A worker may die between a step's effect and its answer: everything still ends the same."""
+
+import pytest
+from temporalio.testing import WorkflowEnvironment
+
+from domain.payouts import PayoutStatus
+from tests.support import scenarios
+from tests.support.fakes import Books
+from tests.support.flows import CrashAfter, Flow, flow_on, until
+from tests.support.scenarios import SCENARIOS, Scenario
+
+CRASHES: dict[str, Scenario] = {
+    "payout.freeze": scenarios.automatic,
+    "payout.decide": scenarios.two_of_three,
+    "payout.cancel": scenarios.cancelled,
+    "payout.expire": scenarios.expired,
+    "payout.outcome": scenarios.rechecked,
+    "payout.refund_unsigned": scenarios.refunded,
+    "payout.retry_abandoned": scenarios.retried,
+    "outgoing.await_batch": scenarios.together,
+    "outgoing.allocate": scenarios.automatic,
+    "outgoing.give_up_refused": scenarios.refunded,
+    "outgoing.settle": scenarios.automatic,
+    "outgoing.notify": scenarios.automatic,
+    "chain.prepare": scenarios.automatic,
+    "chain.broadcast": scenarios.automatic,
+    "chain.plan_bumps": scenarios.bumped,
+    "chain.watch": scenarios.together,
+    "signing.sign_batch": scenarios.automatic,
+}
+"""Each activity, and a path that takes it."""
+
+REPLAYED = [scenario for scenario in SCENARIOS if scenario is not scenarios.whole]
+
+
+async def standing_after(environment: WorkflowEnvironment, scenario: Scenario) -> dict[str, object]:
+    async with flow_on(environment, Books()) as flow:
+        await scenario(flow)
+    return flow.books.standing()
+
+
+class TestCrash:
+    async def test_is_tried_after_every_activity(self, temporal: WorkflowEnvironment) -> None:
+        served = Flow(temporal, Books()).steps().values()
+        names = {
+            getattr(step, "__temporal_activity_definition").name
+            for steps in served
+            for step in steps
+        }
+
+        assert names == set(CRASHES)
+
+    @pytest.mark.parametrize("name", CRASHES)
+    async def test_after_a_step_ends_as_if_nothing_happened(
+        self, temporal: WorkflowEnvironment, name: str
+    ) -> None:
+        crash = CrashAfter(name)
+        async with flow_on(temporal, Books(), crash) as flow:
+            await CRASHES[name](flow)
+
+        assert crash.crashes == 1
+        assert flow.books.standing() == await standing_after(temporal, CRASHES[name])
+
+
+class TestRestart:
+    async def test_of_the_worker_between_two_approvals_loses_nothing(
+        self, temporal: WorkflowEnvironment
+    ) -> None:
+        flow = Flow(temporal, Books(approvals_required=2, confirms_by_itself=False))
+        async with flow.working():
+            payout = await flow.request()
+            payout_id = payout.id.partition("/")[2]
+            await flow.decide(payout_id, "ann")
+        async with flow.working():
+            await flow.decide(payout_id, "ben")
+            batch = await flow.start_batch()
+            await until(lambda: any(b.sent for b in flow.books.batches.values()))
+        flow.chain.mine()
+        async with flow.working():
+            await flow.notifier.batches_moved(list(flow.books.batches))
+            await batch.result()
+            outcome = await payout.result()
+
+        assert outcome.status == PayoutStatus.SETTLED
+        assert (flow.books.holds_placed, flow.books.nonces_given) == (1, 1)
+
+    @pytest.mark.parametrize("scenario", REPLAYED, ids=lambda s: s.__name__)
+    async def test_at_every_single_step_ends_the_same(
+        self, temporal: WorkflowEnvironment, scenario: Scenario
+    ) -> None:
+        # Without a cache each step replays the whole history, like a worker that just started.
+        async with flow_on(temporal, Books(), cached_workflows=0) as flow:
+            await scenario(flow)
+
+        assert flow.books.standing() == await standing_after(temporal, scenario)
