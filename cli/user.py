@@ -44,7 +44,7 @@ def log_in(context: Context, api: ApiClient, email: str, password: str) -> objec
     """Open a session and keep its token in the profile; return the session without the token."""
     opened = api.send("POST", "/v1/sessions", {"email": email, "password": password})
     context.store_profile(token=opened["token"], email=email)
-    return opened["session"]
+    return {name: value for name, value in opened.items() if name != "token"}
 
 
 @app.command()

@@ -1,9 +1,10 @@
 """Assets, the caller's balances and statement, and the hot wallets."""
 
-from datetime import datetime
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
+from pydantic import AwareDatetime, BeforeValidator
 from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -48,6 +49,17 @@ Staff = Annotated[
     Principal,
     Depends(require_role(Role.OPERATOR, Role.AUDITOR, Role.OWNER, scope=Scope.READ)),
 ]
+
+
+def _refuse_numbers(value: object) -> object:
+    # Left alone, "9" would be nine seconds after 1970.
+    if isinstance(value, str) and not re.match(r"\d{4}-\d{2}-\d{2}[Tt ]", value, re.ASCII):
+        msg = "A moment is written as in RFC 3339, such as 2026-01-31T12:00:00Z."
+        raise ValueError(msg)
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_refuse_numbers)]
 AssetPath = Annotated[str, Path(pattern=r"^[A-Za-z0-9.-]{1,32}$", examples=["ETH"])]
 
 
@@ -65,13 +77,10 @@ async def get_wallet(
     principal: ReadPrincipal,
     state: State,
     as_of: Annotated[
-        datetime | None, Query(description="Count only what was effective by then.")
+        Moment | None, Query(description="Count only what was effective by then.")
     ] = None,
 ) -> WalletView:
     """Return the caller's balances, now or as of a moment."""
-    if as_of is not None and as_of.tzinfo is None:
-        msg = "as_of needs a time zone."
-        raise ValidationError(msg, errors=[{"field": "as_of", "message": msg}])
     async with state.database.transaction() as session:
         balances = await customer_balances(session, principal.user_id, as_of=as_of)
     return WalletView(

@@ -50,7 +50,8 @@ CHECKS = [
 SUICIDAL = ("/v1/sessions", "/v1/2fa", "/v1/admins")
 """What is sent here could lock its sender out; somebody else sends it."""
 
-Answering = Callable[[schemathesis.Case], None]
+Case = schemathesis.Case[Any]
+Answering = Callable[[Case], None]
 
 
 @asynccontextmanager
@@ -81,7 +82,7 @@ async def put(bank: Bank) -> Answering:
     async with bank.database.transaction() as session:
         await store_policy(session, PolicyDocument(rules=()), by="test")
 
-    def put(case: schemathesis.Case) -> None:
+    def put(case: Case) -> None:
         sender = victim if case.operation.path.startswith(SUICIDAL) else boss
         bank.clock.advance(timedelta(seconds=30))
         case.headers.update(sender.headers | {"TOTP-Code": sender.code()})
@@ -116,7 +117,7 @@ def ask_everything(schema: Any, put: Answering, *, mode: schemathesis.Generation
             @settings(EXAMPLES_PER_OPERATION)
             @hypothesis.seed(SEED)
             @hypothesis.given(case=strategy)
-            def ask(case: schemathesis.Case) -> None:
+            def ask(case: Case) -> None:
                 put(case)
                 case.call_and_validate(checks=[*CHECKS, *extra])
 
@@ -133,15 +134,13 @@ def tell_stories(schema: Any, put: Answering) -> tuple[int, list[str]]:
 
     class Stories(base):  # type: ignore[misc]
         @override
-        def before_call(self, case: schemathesis.Case) -> None:
+        def before_call(self, case: Case) -> None:
             nonlocal calls
             calls += 1
             put(case)
 
         @override
-        def validate_response(
-            self, response: schemathesis.Response, case: schemathesis.Case, **_: Any
-        ) -> None:
+        def validate_response(self, response: schemathesis.Response, case: Case, **_: Any) -> None:
             try:
                 case.validate_response(response, checks=CHECKS)
             except BaseExceptionGroup as group:

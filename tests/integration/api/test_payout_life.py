@@ -116,8 +116,8 @@ class TestPayout:
         payout = (await bank.pay(AUTOMATIC)).json()
         log = PostgresOutgoingLog(bank.database, bank.clock)
         batch_id = await claim(bank)
-        async with bank.database.transaction() as session:
-            await session.execute(text("UPDATE chain_transaction SET gas_limit = 21000"))
+        async with bank.database.statement() as connection:
+            await connection.execute(text("UPDATE chain_transaction SET gas_limit = 21000"))
         await log.allocate(batch_id)
 
         assert await explained(bank, payout["id"]) == (
@@ -295,3 +295,15 @@ class TestCatalogAndWallets:
 
         (eth,) = [b for b in answer.json()["balances"] if b["asset"] == "ETH"]
         assert (eth["available"], eth["held"]) == (str(FUNDS_MINOR), "0")
+
+
+class TestMoment:
+    @pytest.mark.parametrize("moment", ["9", "1767225600", "2026-01-31T12:00:00", "yesterday", ""])
+    async def test_is_refused_unless_it_is_written_out_with_its_zone(
+        self, bank: Bank, moment: str
+    ) -> None:
+        answer = await bank.client.get(
+            "/v1/wallets", params={"as_of": moment}, headers=bank.customer.headers
+        )
+
+        assert (answer.status_code, code_of(answer)) == (422, "validation_failed")
