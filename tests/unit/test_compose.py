@@ -1,5 +1,6 @@
 """``docker-compose.temporal.yml`` gives each process what it reads, and nothing of the others."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -158,5 +159,5 @@ def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(Path.home())},
+        env={"PATH": os.environ["PATH"], "HOME": str(Path.home())},
     )
