@@ -7,11 +7,11 @@ whatever ``nobody`` cannot reach (a checkout below /root, say) gets a place of i
 """
 
 import asyncio
-import hashlib
 import os
 import shutil
 import signal
 import stat
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,10 +84,8 @@ async def create_database(site: Site, name: str = DATABASE) -> None:
 
 def erase(site: Site) -> None:
     """Delete what the server keeps, also outside of the state folder; not while it runs."""
-    outside = _outside_path(site)
-    for folder in (outside, site.state_dir / "postgres"):
-        if not folder.is_symlink():
-            shutil.rmtree(folder, ignore_errors=True)
+    for name in ("outside", "postgres"):
+        shutil.rmtree((site.state_dir / name).resolve(), ignore_errors=True)
 
 
 async def _answers(site: Site) -> bool:
@@ -144,21 +142,24 @@ def _data_dir(site: Site, user: str | None) -> Path:
 
 
 def _outside(site: Site) -> Path:
-    """Return our folder in /var/tmp for this state folder, made if need be and owned by us."""
-    folder = _outside_path(site)
-    folder.mkdir(mode=0o711, exist_ok=True)
+    """
+    Return this stack's folder in /var/tmp, made if need be.
+
+    A link in the state folder names it. The name is random: one that follows from the state
+    folder's path would lead a stack that was deleted and begun anew to its predecessor's data.
+    """
+    link = site.state_dir / "outside"
+    if not link.is_symlink():
+        link.symlink_to(tempfile.mkdtemp(prefix="strongroom-", dir=_OUTSIDE))
+    folder = link.readlink()
+    folder.mkdir(exist_ok=True)
     found = folder.lstat()
-    # Everybody may write to /var/tmp: somebody else may have laid a folder or a link there.
+    # Everybody may write to /var/tmp: if ours was swept away, somebody else's may stand there.
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         msg = f"{folder} is not a folder of this user; remove it."
         raise StateDamagedError(msg)
     folder.chmod(0o711)
     return folder
-
-
-def _outside_path(site: Site) -> Path:
-    digest = hashlib.sha256(str(site.state_dir.resolve()).encode()).hexdigest()[:16]
-    return _OUTSIDE / f"strongroom-{digest}"
 
 
 def _is_reachable(path: Path) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
+EXEMPT = "migrations/versions"
+"""A migration is one long list of tables; ruff and mypy leave it out as well."""
 
 
 def oversized(path: Path) -> Iterator[str]:
@@ -39,7 +41,8 @@ def sources(root: Path) -> list[Path]:
 def main(arguments: list[str]) -> int:
     """Check the folder given, by default the present one; return the exit status."""
     root = Path(arguments[0] if arguments else ".")
-    complaints = [line for path in sources(root) for line in oversized(path)]
+    checked = [path for path in sources(root) if EXEMPT not in path.parent.as_posix()]
+    complaints = [line for path in checked for line in oversized(path)]
     print(*complaints, sep="\n", end="\n" if complaints else "")
     return 1 if complaints else 0
 

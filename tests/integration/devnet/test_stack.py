@@ -1,6 +1,7 @@
 import asyncio
 import os
 import pwd
+import shutil
 import signal
 import socket
 import sys
@@ -126,6 +127,19 @@ class TestState:
 
         with pytest.raises(StateDamagedError, match="is gone"):
             await Stack(state_dir, ports=Ports.free(), services=POSTGRES).up()
+
+    async def test_begins_anew_when_its_folder_was_deleted(self, state_dir: Path) -> None:
+        """By hand, so that data kept elsewhere stays behind: it must not be taken for the new."""
+        async with Stack(state_dir, ports=Ports.free(), services=POSTGRES) as first:
+            execute(first, "CREATE TABLE kept (value int)")
+        left_behind = (state_dir / "postgres").resolve()
+        shutil.rmtree(state_dir)
+
+        async with Stack(state_dir, ports=Ports.free(), services=POSTGRES) as second:
+            with pytest.raises(psycopg.errors.UndefinedTable):
+                execute(second, "SELECT * FROM kept")
+        if left_behind.exists():
+            shutil.rmtree(left_behind.parent)
 
     async def test_is_gone_when_erased(self, state_dir: Path) -> None:
         stack = Stack(state_dir, ports=Ports.free(), services=POSTGRES)
