@@ -3,11 +3,15 @@
 import tempfile
 from pathlib import Path
 
+import pytest
+
 from tests.faults.crash import stack_below
 from tests.faults.storm import VICTIMS, storm
 
 
 class TestSmallStorm:
+    # Each kill costs seconds, and a busy machine doubles them.
+    @pytest.mark.timeout(420)
     async def test_pays_everybody_once_whoever_is_killed(self) -> None:
         said: list[str] = []
         with tempfile.TemporaryDirectory(prefix="strongroom-storm-") as folder:
