@@ -80,7 +80,7 @@ def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--part", choices=("all", "ledger", "payouts"), default="all")
-    parser.add_argument("--payouts", type=int, default=600, help="per round")
+    parser.add_argument("--payouts", type=int, default=900, help="per round")
     parser.add_argument("--transfers", type=int, default=1_000, help="per round")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")
     run_and_exit(partial(run, parser.parse_args()))
