@@ -51,7 +51,7 @@ def rows(page: str) -> list[list[str]]:
     """Return the cells of every table row of a page, without backticks; headings too."""
     lines = (REFERENCE / page).read_text().splitlines()
     return [
-        [cell.strip().replace("`", "") for cell in line.strip("|").split(" | ")]
+        [cell.strip().replace("`", "") for cell in line.strip("|").split("|")]
         for line in lines
         if line.startswith("|") and not line.startswith("|-")
     ]
