@@ -2,10 +2,14 @@
 
 from typing import Any, override
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from domain.errors import StrongroomError, TransientError
+
+REFUSING_STEPS = "payout."
+"""Prefix of the activities whose refusal is an answer to a request."""
 
 
 class FailureInterceptor(Interceptor):
@@ -23,16 +27,23 @@ class _Translated(ActivityInboundInterceptor):
         try:
             return await super().execute_activity(input)
         except StrongroomError as error:
-            raise application_error(error) from error
+            may_refuse = activity.info().activity_type.startswith(REFUSING_STEPS)
+            raise application_error(error, may_refuse=may_refuse) from error
 
 
-def application_error(error: StrongroomError) -> ApplicationError:
-    """Return the error as workflows see it; waiting is not worth an alarm."""
+def application_error(error: StrongroomError, *, may_refuse: bool) -> ApplicationError:
+    """
+    Return the error as workflows see it; waiting is not worth an alarm.
+
+    Only a step that answers somebody may refuse for good. Any other is tried again until an
+    operator has mended the cause: if its workflow failed instead, nobody would go on with what is
+    signed, and the account nonces behind it would wait for ever.
+    """
     is_waiting = isinstance(error, TransientError)
     return ApplicationError(
         error.detail,
         type=error.code,
-        non_retryable=not error.retryable,
+        non_retryable=may_refuse and not error.retryable,
         category=(
             ApplicationErrorCategory.BENIGN if is_waiting else ApplicationErrorCategory.UNSPECIFIED
         ),

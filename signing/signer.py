@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.errors import SignerCeilingError, SigningRefusedError
+from domain.errors import KeyUnavailableError, SignerCeilingError, SigningRefusedError
 from domain.ports import SignOutcome, TransactionSigner, Transfer, UnsignedAttempt
 from infra.database import Database
 from models.chain_transactions import (
@@ -27,6 +27,10 @@ from models.wallets import Asset, SignerCeiling
 from signing.checks import check_intent
 
 CEILING_WINDOW = timedelta(hours=1)
+SIGNED = "signed"
+WAITING = (SignerCeilingError.code, KeyUnavailableError.code)
+"""What passes by itself or is mended in the environment; the batch asks again."""
+
 SIGNABLE = (
     ChainTransactionStatus.ALLOCATED,
     ChainTransactionStatus.SIGNED,
@@ -61,12 +65,13 @@ class PostgresBatchSigner:
             )
             work = await self._unsigned(session, batch_id)
             signed = refused = waiting = 0
+            code: str | None = None
             for row, attempt in work:
                 verdict = await self._sign_one(session, row, attempt)
-                signed += verdict == "signed"
-                refused += verdict == "refused"
-                waiting += verdict == "waiting"
-            code = SignerCeilingError.code if waiting else None
+                signed += verdict == SIGNED
+                refused += verdict == SigningRefusedError.code
+                if verdict in WAITING:
+                    waiting, code = waiting + 1, verdict
             if batch.waiting_for != code:
                 batch.waiting_for = code
                 batch.waiting_since = self._clock.now() if code else None
@@ -93,6 +98,7 @@ class PostgresBatchSigner:
     async def _sign_one(
         self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
     ) -> str:
+        """Return ``SIGNED``, or the code of what keeps it from being signed."""
         try:
             await check_intent(session, row, attempt)
             await self._check_ceiling(session, row, attempt)
@@ -100,11 +106,16 @@ class PostgresBatchSigner:
             logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
             if row.status == ChainTransactionStatus.ALLOCATED:
                 row.reason_code = SigningRefusedError.code
-            return "refused"
+            return SigningRefusedError.code
         except SignerCeilingError:
-            return "waiting"
+            return SignerCeilingError.code
         asset = await session.get_one(Asset, row.asset)
-        signed = await self._signer.sign(_unsigned_attempt(row, attempt, asset))
+        try:
+            signed = await self._signer.sign(_unsigned_attempt(row, attempt, asset))
+        except KeyUnavailableError as error:
+            # A key was taken from the environment too early; nothing is wrong with the payout.
+            logger.error("cannot sign %s: %s", row.id, error.detail)  # noqa: TRY400
+            return KeyUnavailableError.code
         attempt.raw, attempt.txid = signed.raw, signed.txid
         attempt.signed_at = self._clock.now()
         if row.status == ChainTransactionStatus.ALLOCATED:
@@ -112,7 +123,7 @@ class PostgresBatchSigner:
             row.updated_at = self._clock.now()
         # The ceiling of the next transaction must count this one.
         await session.flush()
-        return "signed"
+        return SIGNED
 
     async def _check_ceiling(
         self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt

@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain.errors import KeyUnavailableError
+from domain.errors import InvariantError, KeyUnavailableError
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.ports import SignedAttempt, SignOutcome, UnsignedAttempt
 from models.chain_transactions import ChainTransactionStatus as Status
@@ -87,15 +87,30 @@ class TestSigner:
 
         async def failing(attempt: UnsignedAttempt) -> SignedAttempt:
             if attempt.account_nonce == 1:
-                raise KeyUnavailableError
+                raise InvariantError
             return await works(attempt)
 
         books.keys.sign = failing  # type: ignore[method-assign]
-        with pytest.raises(KeyUnavailableError):
+        with pytest.raises(InvariantError):
             await books.signer.sign(batch_id)
         assert {r.status for r in await books.transactions(batch_id)} == {Status.ALLOCATED}
         books.keys.sign = works  # type: ignore[method-assign]
         assert (await books.signer.sign(batch_id)).signed == 2
+
+    async def test_waits_and_says_so_while_a_key_is_missing(self, books: Books) -> None:
+        batch_id = await approved(books, "a1", "a2")
+        works = books.keys.sign
+
+        async def missing(attempt: UnsignedAttempt) -> SignedAttempt:
+            del attempt
+            raise KeyUnavailableError
+
+        books.keys.sign = missing  # type: ignore[method-assign]
+        assert await books.signer.sign(batch_id) == WAITING
+        assert (await books.batch(batch_id)).waiting_for == KeyUnavailableError.code
+        books.keys.sign = works  # type: ignore[method-assign]
+        assert await books.signer.sign(batch_id) == SIGNED
+        assert (await books.batch(batch_id)).waiting_for is None
 
 
 class TestRefusal:
