@@ -30,7 +30,7 @@ from activities.signing import SigningActivities
 from chains.registry import open_outlet
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
-from domain.ports import ChainOutlet
+from domain.ports import AccountOutlet
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -84,7 +84,7 @@ class Process:
     client: Client
     database: Database
     workers: list[Worker] = field(default_factory=list)
-    outlets: list[ChainOutlet] = field(default_factory=list)
+    outlets: list[AccountOutlet] = field(default_factory=list)
 
 
 def sandbox() -> SandboxedWorkflowRunner:

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from chains.evm.outlet import EvmOutlet
 from domain.errors import ValidationError
-from domain.ports import ChainOutlet
+from domain.ports import AccountOutlet
 
 
-def open_outlet(chain_id: str, family: str, rpc_urls: Sequence[str]) -> ChainOutlet:
+def open_outlet(chain_id: str, family: str, rpc_urls: Sequence[str]) -> AccountOutlet:
     """
     Return the outlet of a chain; it connects on its first call.
 

@@ -3,6 +3,8 @@
 from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
 
 from domain.errors import InvalidAddressError
+from domain.utxo.networks import network_of
+from domain.utxo.scripts import canonical_address
 
 ZERO_ADDRESS = "0x" + "0" * 40
 
@@ -29,9 +31,13 @@ def parse_evm_address(text: str) -> str:
     return str(to_checksum_address(text))
 
 
-def parse_address(text: str, *, family: str) -> str:
-    """Return the canonical form of a destination on a chain of this family."""
+def parse_address(text: str, *, family: str, chain_id: str) -> str:
+    """
+    Return the canonical form of a destination on a chain.
+
+    Raises:
+        InvalidAddressError: It does not check, or belongs to another network.
+    """
     if family == "evm":
         return parse_evm_address(text)
-    msg = f"Payouts to {family} chains are not supported."
-    raise InvalidAddressError(msg)
+    return canonical_address(text, network_of(chain_id))

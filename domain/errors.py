@@ -358,6 +358,18 @@ class WrongChainError(InvariantError):
     code, title = "wrong_chain", "Wrong chain"
 
 
+class NodeSyncingError(TransientError):
+    """The node is still loading or downloading the chain; what it says is not the present."""
+
+    code, title = "node_syncing", "The chain node is not in step with the chain yet"
+
+
+class NodePrunedError(TransientError):
+    """The node has thrown away a block that must be read; only another node can help."""
+
+    code, title = "node_pruned", "The chain node no longer has this block"
+
+
 class BroadcastUnknownError(OutcomeUnknownError):
     """The node's answer to a broadcast was lost; the transaction may be in the pool."""
 

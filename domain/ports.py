@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from domain.coins import UnsignedCoinAttempt
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -18,6 +19,7 @@ from domain.payouts import (
     PayoutOutcome,
     PayoutRequest,
 )
+from domain.scanning import PendingView, ScannedBlock
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,12 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class FeeQuote:
-    """What the chain wants now, per unit of gas, in wei (EIP-1559)."""
+    """
+    What the chain wants now.
+
+    EVM: wei per unit of gas (EIP-1559). UTXO: satoshi per 1,000 virtual bytes (BIP141), with the
+    node's own minimum as base fee and no priority fee.
+    """
 
     base_fee_minor: int
     max_fee_minor: int
@@ -96,7 +103,7 @@ class Head:
     height: int
     hash: str
     base_fee_minor: int
-    """Base fee per gas of the tip, in wei."""
+    """Base fee per gas of the tip, in wei; the pool's minimum per 1,000 vB on UTXO chains."""
     finalized_height: int | None
 
 
@@ -130,16 +137,28 @@ class ChainOutlet(Protocol):
         """Return the canonical block at this height, or None above the tip."""
         ...
 
+    async def scan(self, first: int, last: int) -> list[ScannedBlock]:
+        """
+        Return the canonical blocks from ``first`` to ``last``, in order and linked by their hashes.
+
+        Shorter, even empty, where the tip is lower or the chain changed while it was read; never
+        with a gap. Every movement of value in a block is reported, to whomever it went.
+
+        Raises:
+            NodePrunedError: The node no longer has one of the blocks.
+        """
+        ...
+
+    async def pending(self, known: frozenset[str]) -> PendingView:
+        """Return the pool's txids, and the movements of those not in ``known``."""
+        ...
+
     async def quote_fee(self) -> FeeQuote:
         """Return a fee that a transaction of the next blocks should offer."""
         ...
 
     def replacement_fee(self, *, previous: FeeQuote, quote: FeeQuote) -> FeeQuote:
         """Return a fee that nodes accept in place of ``previous``, at least ``quote``."""
-        ...
-
-    async def estimate_gas(self, transfers: Sequence[Transfer]) -> list[GasEstimate]:
-        """Return a gas limit for each transfer, in order; a revert is an answer, not an error."""
         ...
 
     async def broadcast(self, raw: bytes) -> BroadcastOutcome:
@@ -149,26 +168,34 @@ class ChainOutlet(Protocol):
         Raises:
             BroadcastUnknownError: No answer; the node may have it.
             FeeTooLowError: Its pool wants a higher fee.
-            NonceTooLowError: The nonce is used and this txid is not known to the node.
+            NonceTooLowError: The nonce, or an input, is used and the node does not know this txid.
             InsufficientGasFundsError: The wallet cannot pay it now.
             NodeRejectedError: It can never be mined.
         """
-        ...
-
-    async def receipt(self, txid: str, transfer: Transfer) -> Receipt | None:
-        """Return what the mined transaction did of this transfer; None while it is not mined."""
         ...
 
     async def balance_minor(self, address: str, *, contract_address: str | None = None) -> int:
         """Return the address's balance at the tip, in minor units."""
         ...
 
-    async def account_nonce(self, address: str) -> int:
-        """Return how many transactions of this address are mined (``latest``)."""
-        ...
-
     async def close(self) -> None:
         """Close the connections; the outlet is not used afterwards."""
+        ...
+
+
+class AccountOutlet(ChainOutlet, Protocol):
+    """A chain whose addresses have balances and account nonces (EVM)."""
+
+    async def estimate_gas(self, transfers: Sequence[Transfer]) -> list[GasEstimate]:
+        """Return a gas limit for each transfer, in order; a revert is an answer, not an error."""
+        ...
+
+    async def receipt(self, txid: str, transfer: Transfer) -> Receipt | None:
+        """Return what the mined transaction did of this transfer; None while it is not mined."""
+        ...
+
+    async def account_nonce(self, address: str) -> int:
+        """Return how many transactions of this address are mined (``latest``)."""
         ...
 
 
@@ -177,6 +204,14 @@ class TransactionSigner(Protocol):
 
     async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
         """Return the bytes; deterministic, so that a repeat after a crash gives the same txid."""
+        ...
+
+
+class CoinSigner(Protocol):
+    """Signs coins of UTXO chains with keys that it alone can derive."""
+
+    async def sign_coins(self, attempt: UnsignedCoinAttempt) -> SignedAttempt:
+        """Return the bytes; deterministic, as ``TransactionSigner.sign``."""
         ...
 
 

@@ -21,7 +21,7 @@ from domain.errors import (
     WouldRevertError,
 )
 from domain.ids import ATTEMPT, derived_id
-from domain.ports import ChainOutlet, FeeQuote, GasEstimate
+from domain.ports import AccountOutlet, FeeQuote, GasEstimate
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainBatch, ChainTransactionStatus
 from models.wallets import Chain
@@ -40,7 +40,7 @@ BROADCASTS_AT_ONCE = 8
 class PostgresChainRunner:
     """The node-facing half of ``domain.ports.ChainRunner``; ``outgoing.watch`` is the other."""
 
-    def __init__(self, database: Database, outlet: ChainOutlet, clock: Clock) -> None:
+    def __init__(self, database: Database, outlet: AccountOutlet, clock: Clock) -> None:
         """Take the database as the worker's role and the outlet of one chain."""
         self._database = database
         self._outlet = outlet

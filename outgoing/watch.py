@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import InvariantError, StrongroomError
-from domain.ports import Block, ChainOutlet, Head, Receipt
+from domain.ports import Block, AccountOutlet, Head, Receipt
 from infra.database import Database
 from models.chain_transactions import (
     SETTLEABLE,
@@ -45,7 +45,7 @@ ON_CHAIN = (ChainTransactionStatus.MINED, *SETTLEABLE)
 class PostgresChainWatch:
     """Follows one chain into the database."""
 
-    def __init__(self, database: Database, outlet: ChainOutlet, clock: Clock) -> None:
+    def __init__(self, database: Database, outlet: AccountOutlet, clock: Clock) -> None:
         """Take the database as the worker's role and the outlet of one chain."""
         self._database = database
         self._outlet = outlet

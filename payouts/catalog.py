@@ -71,7 +71,9 @@ async def apply_catalog(session: AsyncSession, catalog: Catalog) -> None:
         family = (await session.get_one(Chain, entry.chain_id)).family
         values = entry.model_dump()
         if entry.contract_address is not None:
-            values["contract_address"] = parse_address(entry.contract_address, family=family)
+            values["contract_address"] = parse_address(
+                entry.contract_address, family=family, chain_id=entry.chain_id
+            )
         await _check_fixed(session, values)
         await session.merge(Asset(**values))
     await session.flush()

@@ -46,7 +46,7 @@ async def validate_target(
         raise UnknownAssetError(msg)
     asset, family = row
     _check_range(asset, amount_minor)
-    canonical = parse_address(destination, family=family)
+    canonical = parse_address(destination, family=family, chain_id=asset.chain_id)
     await _check_not_ours(session, canonical)
     return PayoutTarget(asset, canonical)
 

@@ -1,4 +1,4 @@
-"""The contract of ``domain.ports.ChainOutlet``: the adapter and its fake must both keep it."""
+"""The contract of ``domain.ports.AccountOutlet``: the adapter and its fake must both keep it."""
 
 import pytest
 

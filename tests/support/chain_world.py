@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Protocol
 
-from domain.ports import ChainOutlet, FeeQuote, SignedAttempt, Transfer, UnsignedAttempt
+from domain.ports import AccountOutlet, FeeQuote, SignedAttempt, Transfer, UnsignedAttempt
 from signing.evm import sign_evm
 
 DESTINATION = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -30,7 +30,7 @@ class ChainWorld(Protocol):
     private_key: bytes
 
     @property
-    def outlet(self) -> ChainOutlet:
+    def outlet(self) -> AccountOutlet:
         """The chain as the product sees it."""
         ...
 

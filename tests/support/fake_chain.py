@@ -1,5 +1,5 @@
 """
-A chain in memory for tests that need no node: ``ChainOutlet`` and ``ChainWorld`` in one.
+A chain in memory for tests that need no node: ``AccountOutlet`` and ``ChainWorld`` in one.
 
 It decodes the real signed bytes, keeps nonces and a pool, mines, forgets on a reorg, and can be
 told to be away or to lose its answers. It passes the contract test of the EVM outlet.

@@ -39,7 +39,7 @@ def txid_of(raw: bytes) -> str:
 
 @dataclass
 class ScriptedChain:
-    """Implements ``domain.ports.ChainOutlet``; each account nonce is mined once, as on a chain."""
+    """Implements ``domain.ports.AccountOutlet``; each account nonce is mined once, as on a chain."""
 
     chain_id: str = "eip155:31337"
     quote: FeeQuote = field(default_factory=lambda: FeeQuote(7, 20, 2))

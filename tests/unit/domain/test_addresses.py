@@ -2,6 +2,7 @@ import pytest
 
 from domain.addresses import parse_address, parse_evm_address
 from domain.errors import InvalidAddressError
+from domain.utxo.networks import BITCOIN
 
 # Addresses from EIP-55's own examples.
 CHECKSUMMED = (
@@ -39,6 +40,6 @@ class TestEvmAddress:
         with pytest.raises(InvalidAddressError):
             parse_evm_address(text)
 
-    def test_is_refused_for_a_family_we_cannot_pay(self) -> None:
+    def test_is_refused_on_a_chain_of_another_family(self) -> None:
         with pytest.raises(InvalidAddressError):
-            parse_address(CHECKSUMMED[0], family="utxo")
+            parse_address(CHECKSUMMED[0], family="utxo", chain_id=BITCOIN.chain_id)
