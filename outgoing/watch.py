@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import InvariantError, StrongroomError
-from domain.ports import Block, AccountOutlet, Head, Receipt
+from domain.ports import AccountOutlet, Block, Head, Receipt
 from infra.database import Database
 from models.chain_transactions import (
     SETTLEABLE,
