@@ -286,6 +286,12 @@ class LimitExceededError(ConflictError):
     code, title = "limit_exceeded", "Limit exceeded"
 
 
+class WalletFrozenError(ConflictError):
+    """A deposit of the customer was taken back by its chain, so nothing leaves for now."""
+
+    code, title = "wallet_frozen", "Outgoing operations are frozen"
+
+
 class HoldStateError(ConflictError):
     """The hold was captured, released or expired already, or does not cover the capture."""
 
