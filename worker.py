@@ -47,6 +47,7 @@ from infra.notifier import TemporalNotifier
 from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
 from models.wallets import BlockchainWallet, Chain, WalletType
+from outgoing.account_planner import AccountPlanner
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
@@ -140,7 +141,9 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     outlet = open_outlet(chain.id, chain.family, urls)
     process.outlets.append(outlet)
     steps = ChainActivities(
-        PostgresChainRunner(process.database, outlet, CLOCK),
+        PostgresChainRunner(
+            process.database, outlet, AccountPlanner(process.database, outlet, CLOCK), CLOCK
+        ),
         PostgresChainWatch(process.database, outlet, AccountFates(outlet), CLOCK),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,

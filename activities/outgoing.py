@@ -42,9 +42,9 @@ class OutgoingActivities:
         return None
 
     @activity.defn(name="outgoing.allocate")
-    async def allocate(self, batch_id: str) -> None:
-        """Give the batch its account nonces and capture the holds."""
-        await self._log.allocate(batch_id)
+    async def allocate(self, batch_id: str) -> bool:
+        """Give the batch its places on the chain, capture the holds; False to plan it again."""
+        return await self._log.allocate(batch_id)
 
     @activity.defn(name="outgoing.give_up_refused")
     async def give_up_refused(self, batch_id: str) -> int:

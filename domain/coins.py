@@ -1,6 +1,8 @@
 """Coins of UTXO chains, and the unsigned transaction that spends them. Plain values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from domain.scanning import Outpoint
 
@@ -50,3 +52,17 @@ class UnsignedCoinAttempt:
         """What is left for the miner."""
         spent = sum(coin.amount_minor for coin in self.inputs)
         return spent - sum(output.amount_minor for output in self.outputs)
+
+
+def arranged(
+    outputs: Sequence[CoinOutput], change: CoinOutput | None, *, seed: str
+) -> tuple[CoinOutput, ...]:
+    """
+    Return the outputs with the change among them, at a place that shows nobody which it is.
+
+    The place follows from ``seed`` alone, so that it is the same each time it is asked for.
+    """
+    if change is None:
+        return tuple(outputs)
+    place = int.from_bytes(sha256(f"change:{seed}".encode()).digest()[:8]) % (len(outputs) + 1)
+    return (*outputs[:place], change, *outputs[place:])

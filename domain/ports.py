@@ -276,8 +276,8 @@ class OutgoingLog(Protocol):
         """Take ready payouts into a new batch and return its id; None when there are none."""
         ...
 
-    async def allocate(self, batch_id: str) -> None:
-        """Give each planned transaction its account nonce and capture its payouts' holds."""
+    async def allocate(self, batch_id: str) -> bool:
+        """Give each planned transaction its place and capture holds; False when coins are short."""
         ...
 
     async def give_up_refused(self, batch_id: str) -> int:

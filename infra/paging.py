@@ -25,7 +25,9 @@ class Page:
     after: Position | None = None
 
 
-def paged[Row: AnySelect[*tuple[Any, ...]]](statement: Row, page: Page, *, created_at: Any, row_id: Any) -> Row:
+def paged[Row: AnySelect[*tuple[Any, ...]]](
+    statement: Row, page: Page, *, created_at: Any, row_id: Any
+) -> Row:
     """
     Return the statement sorted newest first, cut to the page and one row more.
 

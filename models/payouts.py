@@ -35,6 +35,8 @@ class Payout(SQLModel, table=True):
     policy_version: int | None = Field(default=None, foreign_key="policy.version")
     approvals_required: int = 0
     approval_expires_at: datetime | None = timestamp(nullable=True)
+    is_alone: bool = False
+    """It was in a chain transaction of several that the signer refused; the next is its own."""
     hold_id: str | None = None
     chain_transaction_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
     notified_at: datetime | None = timestamp(nullable=True)

@@ -1,86 +1,181 @@
 """
-Account nonces: given once, in order, and never left unused.
+Places on a chain: account nonces, given once, in order and never left unused; or coins.
 
 A nonce that nobody uses blocks every later transaction of the wallet, so one that is given back
 goes to a *filler*, which sends nothing to ourselves.
 """
 
-from sqlmodel import select
+from collections.abc import Sequence
+
+from sqlalchemy import text, update
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from deposits.freezes import frozen_among
 from domain.clock import Clock
 from domain.errors import WouldRevertError
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
+from domain.payouts import PayoutStatus
+from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from ledger import rules
 from ledger.posting import Posting
 from models.chain_transactions import (
     ChainAttempt,
+    ChainBatch,
     ChainTransaction,
     ChainTransactionKind,
     ChainTransactionStatus,
 )
+from models.deposits import ChainAddress, ChainDeposit
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
+from outgoing import coins
 from outgoing.records import latest_attempts, locked_batch, payouts_of, transactions_of
 from outgoing.refunds import post_and_refund
+from payouts.history import move
 
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
 
 
-async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> None:
+async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> bool:
     """
-    Give each planned transaction of a batch the wallet's next account nonce.
+    Give each planned transaction of a batch its place on the chain: an account nonce, or coins.
 
     In the same unit of work the holds are captured into flight: from here on nothing can release
-    them. What would revert gets no nonce; its payouts are refunded.
+    them. What would revert gets no place; its payouts are refunded. Payouts of customers who were
+    frozen meanwhile go back to where they wait. Returns False when coins are short: plan again.
     """
     batch = await locked_batch(session, batch_id)
-    wallet = await _locked_wallet(session, batch.wallet_address)
+    await _lock_wallet(session, batch)
     planned = await transactions_of(session, batch_id, ChainTransactionStatus.PLANNED, lock=True)
     doomed = [p.row for p in planned if p.row.reason_code]
     rows = [p.row for p in planned if not p.row.reason_code]
-    for row in rows:
-        row.account_nonce = wallet.next_account_nonce
-        wallet.next_account_nonce += 1
-        row.status = ChainTransactionStatus.ALLOCATED
-        row.updated_at = clock.now()
+    payouts = await payouts_of(session, [row.id for row in rows], lock=True)
+    payouts = await _without_frozen(session, rows, payouts, clock=clock)
+    place = _lock_coins if batch.chain_id.startswith(UTXO_NAMESPACE) else _give_nonces
+    placed = await place(session, batch, rows, payouts, clock=clock)
     for row in doomed:
         row.status = ChainTransactionStatus.ABANDONED
-    payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     refunded = await payouts_of(session, [row.id for row in doomed], lock=True)
+    placed_ids = {row.id for row in placed}
     await post_and_refund(
         session,
-        [_dispatch(payout, clock) for payout in payouts],
+        [_dispatch(p, clock) for p in payouts if p.chain_transaction_id in placed_ids],
         refunded,
         reason_code=WouldRevertError.code,
         clock=clock,
     )
+    return all(row.status != ChainTransactionStatus.PLANNED for row in rows)
+
+
+async def _give_nonces(
+    session: AsyncSession,
+    batch: ChainBatch,
+    rows: Sequence[ChainTransaction],
+    payouts: Sequence[Payout],
+    *,
+    clock: Clock,
+) -> Sequence[ChainTransaction]:
+    del payouts
+    wallet = await _wallet(session, batch)
+    placed = [row for row in rows if row.status == ChainTransactionStatus.PLANNED]
+    for row in placed:
+        row.account_nonce = wallet.next_account_nonce
+        wallet.next_account_nonce += 1
+        row.status = ChainTransactionStatus.ALLOCATED
+        row.updated_at = clock.now()
+    return placed
+
+
+async def _lock_coins(
+    session: AsyncSession,
+    batch: ChainBatch,
+    rows: Sequence[ChainTransaction],
+    payouts: Sequence[Payout],
+    *,
+    clock: Clock,
+) -> Sequence[ChainTransaction]:
+    del batch
+    attempts = await latest_attempts(session, [row.id for row in rows])
+    placed: list[ChainTransaction] = []
+    for row in rows:
+        if row.status != ChainTransactionStatus.PLANNED:
+            continue
+        its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
+        if await coins.allocate(session, row, attempts[row.id], its, clock=clock):
+            row.updated_at = clock.now()
+            placed.append(row)
+    return placed
+
+
+async def _without_frozen(
+    session: AsyncSession,
+    rows: Sequence[ChainTransaction],
+    payouts: Sequence[Payout],
+    *,
+    clock: Clock,
+) -> list[Payout]:
+    """Send payouts of frozen customers back; a transaction that pays nobody else is given up."""
+    frozen = await frozen_among(session, {payout.user_id for payout in payouts})
+    if not frozen:
+        return list(payouts)
+    left = [payout for payout in payouts if payout.user_id not in frozen]
+    back = [payout for payout in payouts if payout.user_id in frozen]
+    for payout in back:
+        payout.chain_transaction_id = None
+    move(session, back, PayoutStatus.READY, clock=clock, detail="outgoing operations are frozen")
+    paid_by = {payout.chain_transaction_id for payout in left}
+    for row in rows:
+        if row.kind == ChainTransactionKind.PAYOUT and row.id not in paid_by:
+            row.status = ChainTransactionStatus.ABANDONED
+    return left
 
 
 async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) -> int:
     """
-    Turn the nonces of what the signer refused into fillers; return how many await signing.
+    Free the places of what the signer refused; return how many transactions await signing.
 
-    The refused payouts stay as they are: a refusal means that something is badly wrong, and an
-    operator decides whether they are refunded or tried again.
+    A nonce goes to a filler, coins are free again. The refused payouts stay as they are: a refusal
+    means that something is badly wrong, and an operator decides whether they are refunded or tried
+    again. Where several shared a transaction, each is tried again alone, to find the one.
     """
     await locked_batch(session, batch_id)
     allocated = await transactions_of(
         session, batch_id, ChainTransactionStatus.ALLOCATED, lock=True
     )
     for planned in allocated:
-        if planned.row.reason_code and planned.row.kind == ChainTransactionKind.PAYOUT:
+        if planned.row.reason_code and planned.row.kind != ChainTransactionKind.NONCE_FILLER:
             await abandon_allocated(session, planned.row, clock=clock)
+            await _separate(session, planned.row, clock=clock)
     left = await transactions_of(session, batch_id, ChainTransactionStatus.ALLOCATED)
     return len(left)
 
 
+async def _separate(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:
+    payouts = await payouts_of(session, [row.id], lock=True)
+    if len(payouts) > 1:
+        for payout in payouts:
+            payout.is_alone, payout.chain_transaction_id = True, None
+        move(session, payouts, PayoutStatus.READY, clock=clock, detail="tried again alone")
+
+
 async def abandon_allocated(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:
-    """Take an unsigned transaction's nonce away and give it to a filler of the same batch."""
-    nonce, row.account_nonce = row.account_nonce, None
+    """Take an unsigned transaction's place away: coins are free again, a nonce gets a filler."""
     row.status = ChainTransactionStatus.ABANDONED
     row.updated_at = clock.now()
+    await session.execute(
+        update(ChainDeposit).where(col(ChainDeposit.swept_by) == row.id).values(swept_by=None)
+    )
+    if row.account_nonce is None:
+        await coins.release(session, row)
+    else:
+        await _fill(session, row)
+
+
+async def _fill(session: AsyncSession, row: ChainTransaction) -> None:
+    """Give the nonce of an abandoned transaction to a filler of the same batch."""
+    nonce, row.account_nonce = row.account_nonce, None
     # The old owner must let go of the unique nonce before the filler takes it.
     await session.flush()
     chain = await session.get_one(Chain, row.chain_id)
@@ -112,12 +207,32 @@ async def abandon_allocated(session: AsyncSession, row: ChainTransaction, *, clo
     )
 
 
-async def _locked_wallet(session: AsyncSession, address: str) -> BlockchainWallet:
-    # One lock per wallet: two batches of one wallet take their nonces one after the other.
-    found = await session.exec(
-        select(BlockchainWallet).where(BlockchainWallet.address == address).with_for_update()
+async def _lock_wallet(session: AsyncSession, batch: ChainBatch) -> None:
+    # One lock per wallet: two batches of one wallet take nonces and coins one after the other.
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(7312, hashtext(:address))"),
+        {"address": batch.wallet_address},
     )
-    return found.one()
+
+
+async def _wallet(session: AsyncSession, batch: ChainBatch) -> BlockchainWallet | ChainAddress:
+    """Return whoever counts the nonces of what pays: a hot wallet, or a deposit address."""
+    hot = await session.exec(
+        select(BlockchainWallet)
+        .where(BlockchainWallet.address == batch.wallet_address)
+        .with_for_update()
+    )
+    if wallet := hot.first():
+        return wallet
+    handed_out = await session.exec(
+        select(ChainAddress)
+        .where(
+            ChainAddress.chain_id == batch.chain_id,
+            ChainAddress.address == batch.wallet_address,
+        )
+        .with_for_update()
+    )
+    return handed_out.one()
 
 
 def _dispatch(payout: Payout, clock: Clock) -> Posting:

@@ -4,10 +4,11 @@ The write-ahead log: claim ready payouts, allocate account nonces, settle, and a
 Each method is one unit of work and may be repeated: it changes only what is not done yet.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from sqlalchemy import update
+from sqlalchemy import exists, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -22,6 +23,7 @@ from models.chain_transactions import (
     ChainTransactionKind,
     ChainTransactionStatus,
 )
+from models.deposits import UserFreeze
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing import allocation, operator, settlement
@@ -44,7 +46,8 @@ class PostgresOutgoingLog:
             )
             if batch_id := known.first():
                 return batch_id
-            ready = await self._lock_ready(session, chain_id)
+            chain = await session.get_one(Chain, chain_id)
+            ready = await self._lock_ready(session, chain)
             if not ready:
                 return None
             batch = ChainBatch(
@@ -56,49 +59,52 @@ class PostgresOutgoingLog:
             )
             session.add(batch)
             await session.flush()
-            await self._plan(session, batch, ready)
+            for shared in _shares(ready, outputs_max=chain.outputs_max):
+                await self._plan(session, batch, shared)
             return batch.id
 
-    async def _lock_ready(self, session: AsyncSession, chain_id: str) -> list[Payout]:
-        chain = await session.get_one(Chain, chain_id)
+    async def _lock_ready(self, session: AsyncSession, chain: Chain) -> list[Payout]:
+        is_frozen = exists().where(
+            col(UserFreeze.user_id) == col(Payout.user_id), col(UserFreeze.lifted_at).is_(None)
+        )
         found = await session.exec(
             select(Payout)
-            .where(Payout.chain_id == chain_id, Payout.status == PayoutStatus.READY)
+            .where(Payout.chain_id == chain.id, Payout.status == PayoutStatus.READY, ~is_frozen)
             .order_by(col(Payout.created_at), col(Payout.id))
-            .limit(chain.batch_size)
+            .limit(chain.batch_size * chain.outputs_max)
             .with_for_update(skip_locked=True)
         )
         ready = list(found)
         patience = timedelta(milliseconds=chain.batch_wait_ms)
-        is_full = len(ready) == chain.batch_size
+        is_full = len(ready) == chain.batch_size * chain.outputs_max
         is_due = any(p.updated_at <= self._clock.now() - patience for p in ready)
         return ready if is_full or is_due else []
 
     async def _plan(
         self, session: AsyncSession, batch: ChainBatch, payouts: Sequence[Payout]
     ) -> None:
-        for payout in payouts:
-            planned = ChainTransaction(
-                id=derived_id(CHAIN_TRANSACTION, batch.id, payout.id),
-                batch_id=batch.id,
-                chain_id=batch.chain_id,
-                wallet_address=batch.wallet_address,
-                kind=ChainTransactionKind.PAYOUT,
-                asset=payout.asset,
-                destination=payout.destination,
-                amount_minor=payout.amount_minor,
-                status=ChainTransactionStatus.PLANNED,
-            )
-            session.add(planned)
+        """Plan one chain transaction that pays these payouts, all of one asset."""
+        planned = ChainTransaction(
+            id=derived_id(CHAIN_TRANSACTION, batch.id, payouts[0].id),
+            batch_id=batch.id,
+            chain_id=batch.chain_id,
+            wallet_address=batch.wallet_address,
+            kind=ChainTransactionKind.PAYOUT,
+            asset=payouts[0].asset,
+            destination=payouts[0].destination if len(payouts) == 1 else None,
+            amount_minor=sum(payout.amount_minor for payout in payouts),
+            status=ChainTransactionStatus.PLANNED,
+        )
+        session.add(planned)
         await session.flush()
         for payout in payouts:
-            payout.chain_transaction_id = derived_id(CHAIN_TRANSACTION, batch.id, payout.id)
+            payout.chain_transaction_id = planned.id
         move(session, payouts, PayoutStatus.BATCHED, clock=self._clock, detail=batch.id)
 
-    async def allocate(self, batch_id: str) -> None:
-        """Give each planned transaction its account nonce and capture its payouts' holds."""
+    async def allocate(self, batch_id: str) -> bool:
+        """Give each planned transaction its place and capture holds; False when coins are short."""
         async with self._database.transaction() as session:
-            await allocation.allocate(session, batch_id, clock=self._clock)
+            return await allocation.allocate(session, batch_id, clock=self._clock)
 
     async def give_up_refused(self, batch_id: str) -> int:
         """Replace what the signer refused by nonce fillers; return how many there are now."""
@@ -145,3 +151,15 @@ class PostgresOutgoingLog:
                 .where(col(Payout.id).in_(payout_ids))
                 .values(notified_at=self._clock.now())
             )
+
+
+def _shares(ready: Sequence[Payout], *, outputs_max: int) -> Iterator[Sequence[Payout]]:
+    """Yield the payouts that share a chain transaction: of one asset, and no more than fit."""
+    together: dict[str, list[Payout]] = {}
+    for payout in ready:
+        if payout.is_alone or outputs_max == 1:
+            yield [payout]
+        else:
+            together.setdefault(payout.asset, []).append(payout)
+    for same_asset in together.values():
+        yield from itertools.batched(same_asset, outputs_max)

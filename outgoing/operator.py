@@ -9,7 +9,7 @@ from domain.payouts import OperatorAction, PayoutOutcome, PayoutStatus
 from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.payouts import Payout
 from outgoing.allocation import abandon_allocated
-from outgoing.records import locked_batch
+from outgoing.records import locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
 from payouts.history import locked_payout, move, outcome_of
 
@@ -30,8 +30,10 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
     match row.status:
         case ChainTransactionStatus.PLANNED:
             row.status = ChainTransactionStatus.ABANDONED
+            await _send_others_back(session, row, payout, clock=clock)
         case ChainTransactionStatus.ALLOCATED:
             await abandon_allocated(session, row, clock=clock)
+            await _send_others_back(session, row, payout, clock=clock)
         case ChainTransactionStatus.ABANDONED:
             pass
         case _:
@@ -42,6 +44,16 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
         session, [], [payout], reason_code=OPERATOR_REFUND, clock=clock, detail=detail
     )
     return outcome_of(payout)
+
+
+async def _send_others_back(
+    session: AsyncSession, row: ChainTransaction, payout: Payout, *, clock: Clock
+) -> None:
+    """Make ready again what shared a transaction with a payout that is refunded."""
+    others = [p for p in await payouts_of(session, [row.id], lock=True) if p.id != payout.id]
+    for other in others:
+        other.chain_transaction_id = None
+    move(session, others, PayoutStatus.READY, clock=clock, detail="its transaction was given up")
 
 
 async def retry(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> PayoutOutcome:

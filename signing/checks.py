@@ -12,11 +12,14 @@ from domain.errors import SigningRefusedError
 from domain.ids import HOLD, derived_id
 from domain.payouts import DecisionKind, PayoutStatus, approved_content_hash
 from domain.policy import is_satisfied, parse_policy, requirement
+from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
+from models.deposits import ChainAddress
 from models.identity import Role, User
 from models.ledger import Hold, HoldStatus
 from models.payouts import ApprovalDecision, Payout, Policy
 from models.wallets import Asset, BlockchainWallet, Chain
+from signing.own_transfers import check_own_transfer
 
 GAS_LIMIT_MAX = 1_000_000
 """No transfer we know needs more; a higher limit would only burn money."""
@@ -31,31 +34,50 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
     """
     chain = await session.get_one(Chain, row.chain_id)
     _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
-    _require(0 < (row.gas_limit or 0) <= GAS_LIMIT_MAX, "gas limit out of range")
-    if row.kind == ChainTransactionKind.NONCE_FILLER:
-        _require(row.destination == row.wallet_address, "a filler pays somebody else")
-        _require(row.amount_minor == 0, "a filler moves money")
-        return
-    found = await session.exec(select(Payout).where(Payout.chain_transaction_id == row.id))
+    is_utxo = chain.id.startswith(UTXO_NAMESPACE)
+    _require(is_utxo or 0 < (row.gas_limit or 0) <= GAS_LIMIT_MAX, "gas limit out of range")
+    match row.kind:
+        case ChainTransactionKind.NONCE_FILLER:
+            _require(row.destination == row.wallet_address, "a filler pays somebody else")
+            _require(row.amount_minor == 0, "a filler moves money")
+        case ChainTransactionKind.PAYOUT:
+            await _check_payouts(session, row, outputs_max=chain.outputs_max)
+        case _:
+            await check_own_transfer(session, row, chain)
+
+
+async def _check_payouts(session: AsyncSession, row: ChainTransaction, *, outputs_max: int) -> None:
+    found = await session.exec(
+        select(Payout).where(Payout.chain_transaction_id == row.id).order_by(col(Payout.id))
+    )
     payouts = found.all()
-    _require(len(payouts) == 1, "not exactly one payout")
-    await _check_payout(session, row, payouts[0])
+    _require(0 < len(payouts) <= outputs_max, f"{len(payouts)} payouts")
+    total_minor = sum(payout.amount_minor for payout in payouts)
+    _require(total_minor == row.amount_minor, "another amount")
+    is_shared = len(payouts) > 1
+    _require((row.destination is None) == is_shared, "another destination")
+    for payout in payouts:
+        await _check_payout(session, row, payout)
 
 
 async def _check_payout(session: AsyncSession, row: ChainTransaction, payout: Payout) -> None:
     _require(payout.status == PayoutStatus.BATCHED, f"payout is {payout.status}")
     _require(payout.chain_id == row.chain_id, "another chain")
     _require(payout.asset == row.asset, "another asset")
-    _require(payout.amount_minor == row.amount_minor, "another amount")
-    _require(payout.destination == row.destination, "another destination")
+    _require(row.destination in (None, payout.destination), "another destination")
     asset = await session.get_one(Asset, payout.asset)
     _require(asset.enabled and asset.chain_id == row.chain_id, "asset is not enabled here")
-    own = await session.exec(
-        select(BlockchainWallet.address).where(BlockchainWallet.address == payout.destination)
-    )
-    _require(own.first() is None, "pays one of our own wallets")
+    _require(not await _is_ours(session, payout.destination), "pays one of our own addresses")
     await _check_money(session, payout)
     await _check_approvals(session, payout)
+
+
+async def _is_ours(session: AsyncSession, address: str) -> bool:
+    wallet = await session.exec(
+        select(BlockchainWallet.address).where(BlockchainWallet.address == address)
+    )
+    handed_out = await session.exec(select(ChainAddress.id).where(ChainAddress.address == address))
+    return wallet.first() is not None or handed_out.first() is not None
 
 
 async def _check_money(session: AsyncSession, payout: Payout) -> None:

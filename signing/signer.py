@@ -7,6 +7,7 @@ Bytes are stored before any node can see them, and an attempt that has bytes is 
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Protocol
 
 from sqlalchemy import func, text
 from sqlmodel import col, select
@@ -14,7 +15,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import KeyUnavailableError, SignerCeilingError, SigningRefusedError
-from domain.ports import SignOutcome, TransactionSigner, Transfer, UnsignedAttempt
+from domain.ports import (
+    CoinSigner,
+    SignedAttempt,
+    SignOutcome,
+    TransactionSigner,
+    Transfer,
+    UnsignedAttempt,
+)
+from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from infra.database import Database
 from models.chain_transactions import (
     ChainAttempt,
@@ -25,6 +34,7 @@ from models.chain_transactions import (
 )
 from models.wallets import Asset, SignerCeiling
 from signing.checks import check_intent
+from signing.coins import coin_attempt
 
 CEILING_WINDOW = timedelta(hours=1)
 SIGNED = "signed"
@@ -40,10 +50,14 @@ SIGNABLE = (
 logger = logging.getLogger(__name__)
 
 
+class Keys(TransactionSigner, CoinSigner, Protocol):
+    """Whoever holds the keys of every family."""
+
+
 class PostgresBatchSigner:
     """``domain.ports.BatchSigner`` on PostgreSQL, as the signer's role."""
 
-    def __init__(self, database: Database, signer: TransactionSigner, clock: Clock) -> None:
+    def __init__(self, database: Database, signer: Keys, clock: Clock) -> None:
         """Take the database and what holds the keys."""
         self._database = database
         self._signer = signer
@@ -102,6 +116,7 @@ class PostgresBatchSigner:
         try:
             await check_intent(session, row, attempt)
             await self._check_ceiling(session, row, attempt)
+            signed = await self._signed(session, row, attempt)
         except SigningRefusedError as refusal:
             logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
             if row.status == ChainTransactionStatus.ALLOCATED:
@@ -109,9 +124,6 @@ class PostgresBatchSigner:
             return SigningRefusedError.code
         except SignerCeilingError:
             return SignerCeilingError.code
-        asset = await session.get_one(Asset, row.asset)
-        try:
-            signed = await self._signer.sign(_unsigned_attempt(row, attempt, asset))
         except KeyUnavailableError as error:
             # A key was taken from the environment too early; nothing is wrong with the payout.
             logger.error("cannot sign %s: %s", row.id, error.detail)  # noqa: TRY400
@@ -125,12 +137,22 @@ class PostgresBatchSigner:
         await session.flush()
         return SIGNED
 
+    async def _signed(
+        self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+    ) -> SignedAttempt:
+        if row.chain_id.startswith(UTXO_NAMESPACE):
+            return await self._signer.sign_coins(await coin_attempt(session, row, attempt))
+        asset = await session.get_one(Asset, row.asset)
+        return await self._signer.sign(_unsigned_attempt(row, attempt, asset))
+
     async def _check_ceiling(
         self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
     ) -> None:
         ceiling = await session.get(SignerCeiling, (row.wallet_address, row.asset))
-        if ceiling is None or attempt.sequence > 0:
-            # A replacement pays the same thing again at most once: it was counted.
+        is_own = row.kind in (ChainTransactionKind.SWEEP, ChainTransactionKind.FEE_CHILD)
+        if ceiling is None or attempt.sequence > 0 or is_own:
+            # A replacement pays the same thing again at most once: it was counted. What stays
+            # with us is not signed away.
             return
         since = self._clock.now() - CEILING_WINDOW
         found = await session.exec(

@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock, SystemClock
-from domain.coins import KeyPosition
+from domain.coins import KeyPosition, UnsignedCoinAttempt
 from domain.errors import KeyUnavailableError
 from domain.hd import child_public_key
 from domain.ids import new_id
@@ -25,6 +25,7 @@ from models.deposits import ChainAddress, HdAccount
 from models.wallets import PRIMARY_PUB_KEY, BlockchainWallet, Setting, WalletType
 from signing.evm import identity_of, sign_evm
 from signing.seeds import SeedVault
+from signing.utxo import sign_coins
 
 WALLET = "wal"
 
@@ -47,6 +48,12 @@ class KeyVault:
     async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
         """Sign with the paying wallet's key."""
         return sign_evm(attempt, await self.private_key(attempt.transfer.wallet_address))
+
+    async def sign_coins(self, attempt: UnsignedCoinAttempt) -> SignedAttempt:
+        """Sign with the keys below the chain's seed."""
+        async with self._database.transaction() as session:
+            seed = await self._seeds.seed(session, attempt.chain_id)
+        return sign_coins(attempt, seed)
 
     async def ensure_primary_wallet(self, chain_id: str) -> str:
         """

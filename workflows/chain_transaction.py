@@ -71,16 +71,19 @@ class ChainTransactionWorkflow:
 
     async def _allocate(self) -> None:
         self._show("planning fees")
-        await workflow.execute_activity_method(
-            ChainActivities.prepare,
-            self._batch_id,
-            **patient("plan gas and fees", queue=self._chain_queue),
-        )
-        await workflow.execute_local_activity_method(
-            OutgoingActivities.allocate,
-            self._batch_id,
-            **database("allocate account nonces, capture holds"),
-        )
+        is_placed: bool | None = False
+        while is_placed is False:
+            await workflow.execute_activity_method(
+                ChainActivities.prepare,
+                self._batch_id,
+                **patient("plan gas and fees", queue=self._chain_queue),
+            )
+            # Coins that were there when it was planned may be taken by now: then it waits again.
+            is_placed = await workflow.execute_local_activity_method(
+                OutgoingActivities.allocate,
+                self._batch_id,
+                **database("allocate nonces or coins, capture holds"),
+            )
 
     async def _sign_and_broadcast(self) -> timedelta:
         """Sign what is planned, broadcast what is signed; return how long to wait for blocks."""

@@ -96,6 +96,7 @@ LITECOIN = Network(
     bech32_prefix="ltc",
     xpub_version=_MAIN_XPUB,
     has_replacement=False,
+    dust_relay_sat_per_kvb=30_000,
 )
 LITECOIN_TESTNET4 = Network(
     name="litecoin testnet4",
@@ -107,6 +108,7 @@ LITECOIN_TESTNET4 = Network(
     bech32_prefix="tltc",
     xpub_version=_TEST_XPUB,
     has_replacement=False,
+    dust_relay_sat_per_kvb=30_000,
 )
 LITECOIN_REGTEST = Network(
     name="litecoin regtest",
@@ -118,6 +120,7 @@ LITECOIN_REGTEST = Network(
     bech32_prefix="rltc",
     xpub_version=_TEST_XPUB,
     has_replacement=False,
+    dust_relay_sat_per_kvb=30_000,
 )
 
 NETWORKS = {

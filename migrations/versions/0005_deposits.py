@@ -169,6 +169,7 @@ def upgrade() -> None:
     op.drop_constraint(op.f('chain_transaction_wallet_address_fkey'), 'chain_transaction', type_='foreignkey')
     op.create_foreign_key('chain_transaction_parent_id_fkey', 'chain_transaction', 'chain_transaction', ['parent_id'], ['id'])
     op.add_column('ledger_account', sa.Column('floor_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False, server_default='0'))
+    op.add_column('payout', sa.Column('is_alone', sa.Boolean(), nullable=False, server_default='false'))
 
 
 def downgrade() -> None:

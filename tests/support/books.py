@@ -27,6 +27,7 @@ from models.chain_transactions import ChainAttempt, ChainBatch, ChainTransaction
 from models.identity import Role, User
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, WalletType
+from outgoing.account_planner import AccountPlanner
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import PostgresChainRunner
 from payouts.catalog import Catalog, apply_catalog
@@ -101,7 +102,12 @@ class Books:
         self.ledger = Ledger(self.worker)
         self.desk = PostgresPayoutDesk(self.worker, self.clock)
         self.log = PostgresOutgoingLog(self.worker, self.clock)
-        self.runner = PostgresChainRunner(self.worker, self.chain, self.clock)
+        self.runner = PostgresChainRunner(
+            self.worker,
+            self.chain,
+            AccountPlanner(self.worker, self.chain, self.clock),
+            self.clock,
+        )
         self.watch = PostgresChainWatch(
             self.worker, self.chain, AccountFates(self.chain), self.clock
         )

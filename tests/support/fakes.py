@@ -196,13 +196,14 @@ class FakeOutgoingLog:
             payout.status, payout.batch_id = PayoutStatus.BATCHED, batch.id
         return batch.id
 
-    async def allocate(self, batch_id: str) -> None:
+    async def allocate(self, batch_id: str) -> bool:
         batch = self._books.batches[batch_id]
         assert batch.is_prepared, "allocated before it was planned"
         if batch.account_nonce is None:
             batch.account_nonce = self._books.nonces_given
             self._books.nonces_given += 1
             batch.attempts = 1
+        return True
 
     async def give_up_refused(self, batch_id: str) -> int:
         batch = self._books.batches[batch_id]

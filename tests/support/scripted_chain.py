@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from domain.coins import UnsignedCoinAttempt
 from domain.errors import StrongroomError
 from domain.ports import (
     Block,
@@ -32,6 +33,9 @@ class ScriptedSigner:
         self.signed.append(attempt)
         raw = json.dumps(asdict(attempt), sort_keys=True).encode()
         return SignedAttempt(raw, txid_of(raw))
+
+    async def sign_coins(self, attempt: UnsignedCoinAttempt) -> SignedAttempt:
+        raise AssertionError(f"no coins on this chain: {attempt}")
 
 
 def txid_of(raw: bytes) -> str:
