@@ -47,7 +47,7 @@ class Chain:
         self.coins: dict[OutPoint, Coin] = {}
         """What is unspent."""
         self.block_of: dict[str, str] = {}
-        """By txid, the active block that has it."""
+        """By txid the block that last had it: stale ones stay known, as in Core's index."""
         self.spent: dict[str, dict[OutPoint, Coin]] = {}
         """By block, the coins that it spends: to undo it, and to tell its fees."""
         self._folder = folder / "kernel"
@@ -123,6 +123,8 @@ class Chain:
     def _know(self, block: Block) -> None:
         self.blocks[block.hash] = block
         self.heights[block.hash] = self.heights.get(block.prev_hash, -1) + 1
+        for tx in block.txs:
+            self.block_of.setdefault(tx.txid, block.hash)
 
     def _forgive(self, block_hash: str) -> None:
         self._invalid = {
@@ -179,7 +181,6 @@ class Chain:
         block = self.blocks[self.active.pop()]
         self.coins.update(self.spent.pop(block.hash))
         for tx in block.txs:
-            del self.block_of[tx.txid]
             for index in range(len(tx.outputs)):
                 # After the spent ones came back: among them are coins of this very block.
                 self.coins.pop((tx.txid, index), None)

@@ -93,8 +93,8 @@ def getrawtransaction(
     if block is not None and entry is None:
         is_active = node.chain.is_active(block.hash)
         depth = node.chain.height - node.chain.heights[block.hash] + 1
-        times = {"time": block.time_s, "blocktime": block.time_s}
-        view |= {"blockhash": block.hash, "confirmations": depth if is_active else 0, **times}
+        view |= {"blockhash": block.hash, "confirmations": depth if is_active else 0}
+        view |= {"time": block.time_s, "blocktime": block.time_s} if is_active else {}
         view |= {"in_active_chain": is_active} if blockhash else {}
     return view
 
