@@ -8,6 +8,7 @@ genesis block; and once MWEB is active it mines no block before somebody pegged 
 
 import functools
 import shutil
+import sys
 from pathlib import Path
 
 from devnet.debian_package import Program, unpacked_program
@@ -69,5 +70,15 @@ def litecoin_node(
     )
 
 
+def main() -> int:
+    """Fetch the program where that is needed, and print where it is; return the exit status."""
+    try:
+        print(litecoind().path)  # noqa: T201
+    except BinaryMissingError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    print(litecoind().path)  # noqa: T201
+    sys.exit(main())
