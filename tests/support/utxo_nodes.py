@@ -104,6 +104,11 @@ class Key:
             tx.vin[index].witness = Witness([signature, self.public])
         return str(tx.serialize().hex())
 
+    def move(self, *coins: Coin, fee_sat: int = 1_000, sequence: int = REPLACEABLE) -> str:
+        """Return a transaction in hex that sends whole coins back to this key."""
+        value_sat = sum(coin.value_sat for coin in coins) - fee_sat
+        return self.spend(coins, [(self.script, value_sat)], sequence=sequence)
+
 
 class RegtestNode:
     """One running node, and a miner that owns the first blocks' coins (``treasury``)."""

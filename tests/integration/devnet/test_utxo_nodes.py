@@ -1,15 +1,11 @@
 """What clients rely on, of every Bitcoin-like node alike: ours must behave as the real ones do."""
 
-from decimal import Decimal
-
-import httpx
 import pytest
 
 from tests.support.utxo_nodes import (
     COIN_SAT,
     FINAL,
     KINDS,
-    REPLACEABLE,
     Coin,
     Key,
     NodeKind,
@@ -22,7 +18,6 @@ FEE_SAT = 1_000
 LARGE_FEE_SAT = 50_000
 UNKNOWN = "ab" * 32
 NOT_FULL = [kind for kind in KINDS if kind is not NodeKind.BITCOIND]
-RESTARTED = [kind for kind in KINDS if kind is not NodeKind.LITECOIND_REPLACING]
 REPLACING = [kind for kind in KINDS if kind is not NodeKind.LITECOIND]
 
 
@@ -36,16 +31,10 @@ async def coin(utxo_node: RegtestNode, key: Key) -> Coin:
     return await utxo_node.fund_key(key, COIN_SAT)
 
 
-def moved(key: Key, *coins: Coin, fee_sat: int = FEE_SAT, sequence: int = REPLACEABLE) -> str:
-    """Return a transaction that sends coins back to their own key."""
-    value_sat = sum(coin.value_sat for coin in coins) - fee_sat
-    return key.spend(coins, [(key.script, value_sat)], sequence=sequence)
-
-
 async def chain_of(node: RegtestNode, key: Key, coin: Coin, *, length: int) -> Coin:
     """Send transactions that depend on each other; return the last one's coin."""
     for _ in range(length):
-        txid = await node.send(moved(key, coin))
+        txid = await node.send(key.move(coin))
         coin = Coin(txid, 0, coin.value_sat - FEE_SAT)
     return coin
 
@@ -54,14 +43,14 @@ class TestBroadcast:
     async def test_takes_the_same_bytes_again(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        raw = moved(key, coin)
+        raw = key.move(coin)
 
         assert await utxo_node.send(raw) == await utxo_node.send(raw)
 
     async def test_says_when_it_is_in_the_chain(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        raw = moved(key, coin)
+        raw = key.move(coin)
         await utxo_node.confirm(await utxo_node.send(raw))
 
         fault = await utxo_node.fault("sendrawtransaction", raw)
@@ -74,18 +63,18 @@ class TestBroadcast:
     async def test_refuses_to_spend_a_coin_twice(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        await utxo_node.send(moved(key, coin, sequence=FINAL))
+        await utxo_node.send(key.move(coin, sequence=FINAL))
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, coin, fee_sat=LARGE_FEE_SAT))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(coin, fee_sat=LARGE_FEE_SAT))
 
         assert (fault.code, fault.message) == (-26, "txn-mempool-conflict")
 
     async def test_refuses_a_coin_that_was_spent_in_the_chain(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        await utxo_node.confirm(await utxo_node.send(moved(key, coin)))
+        await utxo_node.confirm(await utxo_node.send(key.move(coin)))
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, coin, fee_sat=9_999))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(coin, fee_sat=9_999))
 
         assert (fault.code, fault.message) == (-25, "bad-txns-inputs-missingorspent")
 
@@ -94,7 +83,7 @@ class TestBroadcast:
     ) -> None:
         signed_for_less = Coin(coin.txid, coin.vout, coin.value_sat - 1)
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, signed_for_less))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(signed_for_less))
 
         assert fault.code == -26
         assert "script-verify-flag" in fault.message
@@ -118,7 +107,7 @@ class TestBroadcast:
         code: int,
         words: str,
     ) -> None:
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, coin, fee_sat=fee_sat))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(coin, fee_sat=fee_sat))
 
         assert fault.code == code
         assert words in fault.message
@@ -135,7 +124,7 @@ class TestBroadcast:
         output = block["tx"][0]["vout"][0]
         coin = Coin(block["tx"][0]["txid"], 0, to_sat(output["value"]))
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, coin))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(coin))
 
         assert fault.code == -26
         assert "bad-txns-premature-spend-of-coinbase" in fault.message
@@ -143,9 +132,9 @@ class TestBroadcast:
     async def test_tries_without_keeping(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        [good] = await utxo_node.rpc("testmempoolaccept", [moved(key, coin)])
-        [bad] = await utxo_node.rpc("testmempoolaccept", [moved(key, coin, fee_sat=0)])
-        [lost] = await utxo_node.rpc("testmempoolaccept", [moved(key, Coin(UNKNOWN, 0, 10**6))])
+        [good] = await utxo_node.rpc("testmempoolaccept", [key.move(coin)])
+        [bad] = await utxo_node.rpc("testmempoolaccept", [key.move(coin, fee_sat=0)])
+        [lost] = await utxo_node.rpc("testmempoolaccept", [key.move(Coin(UNKNOWN, 0, 10**6))])
 
         assert (good["allowed"], to_sat(good["fees"]["base"])) == (True, FEE_SAT)
         assert (bad["allowed"], bad["reject-reason"]) == (False, "min relay fee not met")
@@ -158,18 +147,18 @@ class TestReplacement:
     async def test_is_not_done_by_litecoin_nodes(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        await utxo_node.send(moved(key, coin))
+        await utxo_node.send(key.move(coin))
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, coin, fee_sat=LARGE_FEE_SAT))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(coin, fee_sat=LARGE_FEE_SAT))
 
         assert (fault.code, fault.message) == (-26, "txn-mempool-conflict")
         assert not utxo_node.has_replacement
 
     @pytest.mark.parametrize("utxo_node", REPLACING, indirect=True)
     async def test_takes_a_higher_fee(self, utxo_node: RegtestNode, key: Key, coin: Coin) -> None:
-        old = await utxo_node.send(moved(key, coin))
+        old = await utxo_node.send(key.move(coin))
 
-        new = await utxo_node.send(moved(key, coin, fee_sat=LARGE_FEE_SAT))
+        new = await utxo_node.send(key.move(coin, fee_sat=LARGE_FEE_SAT))
 
         mempool = await utxo_node.mempool()
         assert new in mempool
@@ -180,8 +169,8 @@ class TestReplacement:
     async def test_refuses_a_bump_that_does_not_pay_its_own_relay(
         self, utxo_node: RegtestNode, key: Key, coin: Coin, added_sat: int
     ) -> None:
-        await utxo_node.send(moved(key, coin))
-        bump = moved(key, coin, fee_sat=FEE_SAT + added_sat, sequence=FINAL - 1 - added_sat)
+        await utxo_node.send(key.move(coin))
+        bump = key.move(coin, fee_sat=FEE_SAT + added_sat, sequence=FINAL - 1 - added_sat)
 
         fault = await utxo_node.fault("sendrawtransaction", bump)
 
@@ -192,11 +181,11 @@ class TestReplacement:
     async def test_must_pay_for_descendants_too(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        parent = Coin(await utxo_node.send(moved(key, coin)), 0, COIN_SAT - FEE_SAT)
-        child = await utxo_node.send(moved(key, parent, fee_sat=LARGE_FEE_SAT))
+        parent = Coin(await utxo_node.send(key.move(coin)), 0, COIN_SAT - FEE_SAT)
+        child = await utxo_node.send(key.move(parent, fee_sat=LARGE_FEE_SAT))
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, coin, fee_sat=20_000))
-        await utxo_node.send(moved(key, coin, fee_sat=2 * LARGE_FEE_SAT))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(coin, fee_sat=20_000))
+        await utxo_node.send(key.move(coin, fee_sat=2 * LARGE_FEE_SAT))
 
         assert "less fees than conflicting txs" in fault.message
         assert not {parent.txid, child} & set(await utxo_node.mempool())
@@ -206,9 +195,9 @@ class TestMempool:
     async def test_counts_a_child_that_pays_for_its_parent(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        parent = await utxo_node.send(moved(key, coin))
+        parent = await utxo_node.send(key.move(coin))
         child = await utxo_node.send(
-            moved(key, Coin(parent, 0, COIN_SAT - FEE_SAT), fee_sat=LARGE_FEE_SAT)
+            key.move(Coin(parent, 0, COIN_SAT - FEE_SAT), fee_sat=LARGE_FEE_SAT)
         )
 
         entry = await utxo_node.rpc("getmempoolentry", child)
@@ -226,7 +215,7 @@ class TestMempool:
     ) -> None:
         last = await chain_of(utxo_node, key, coin, length=25)
 
-        fault = await utxo_node.fault("sendrawtransaction", moved(key, last))
+        fault = await utxo_node.fault("sendrawtransaction", key.move(last))
 
         assert fault.code == -26
         assert "too-long-mempool-chain" in fault.message
@@ -261,7 +250,7 @@ class TestCoins:
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
         before = await utxo_node.rpc("gettxout", coin.txid, coin.vout)
-        sent = await utxo_node.send(moved(key, coin))
+        sent = await utxo_node.send(key.move(coin))
 
         assert (to_sat(before["value"]), before["confirmations"]) == (COIN_SAT, 1)
         assert before["scriptPubKey"]["hex"] == key.script.hex()
@@ -291,7 +280,7 @@ class TestBlocks:
     async def test_shows_a_block_in_each_verbosity(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        txid = await utxo_node.send(moved(key, coin))
+        txid = await utxo_node.send(key.move(coin))
         block_hash = await utxo_node.confirm(txid)
 
         raw = await utxo_node.rpc("getblock", block_hash, 0)
@@ -310,7 +299,7 @@ class TestBlocks:
     async def test_finds_a_transaction_with_and_without_its_block(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        raw = moved(key, coin)
+        raw = key.move(coin)
         txid = await utxo_node.send(raw)
         unconfirmed = await utxo_node.rpc("getrawtransaction", txid, True)  # noqa: FBT003
         block_hash = await utxo_node.confirm(txid)
@@ -335,8 +324,8 @@ class TestBlocks:
     ) -> None:
         other_key = Key()
         other = await utxo_node.fund_key(other_key, COIN_SAT)
-        left = await utxo_node.send(moved(key, coin))
-        raw = moved(other_key, other)
+        left = await utxo_node.send(key.move(coin))
+        raw = other_key.move(other)
 
         made = await utxo_node.rpc("generateblock", utxo_node.fresh_address(), [raw])
 
@@ -347,7 +336,7 @@ class TestBlocks:
     async def test_never_mines_a_block_that_is_not_valid(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        twice = [moved(key, coin), moved(key, coin, fee_sat=LARGE_FEE_SAT)]
+        twice = [key.move(coin), key.move(coin, fee_sat=LARGE_FEE_SAT)]
         height = await utxo_node.height()
 
         fault = await utxo_node.fault("generateblock", utxo_node.fresh_address(), twice)
@@ -360,9 +349,9 @@ class TestReorg:
     async def test_gives_transactions_back_to_the_mempool(
         self, utxo_node: RegtestNode, key: Key, coin: Coin
     ) -> None:
-        parent = await utxo_node.send(moved(key, coin))
+        parent = await utxo_node.send(key.move(coin))
         block_hash = await utxo_node.confirm(parent)
-        child = await utxo_node.send(moved(key, Coin(parent, 0, COIN_SAT - FEE_SAT)))
+        child = await utxo_node.send(key.move(Coin(parent, 0, COIN_SAT - FEE_SAT)))
         tip_before = await utxo_node.rpc("getblockheader", block_hash)
 
         await utxo_node.rpc("invalidateblock", block_hash)
@@ -375,7 +364,7 @@ class TestReorg:
         assert await utxo_node.confirmations(parent) == 2
 
     async def test_can_be_taken_back(self, utxo_node: RegtestNode, key: Key, coin: Coin) -> None:
-        txid = await utxo_node.send(moved(key, coin))
+        txid = await utxo_node.send(key.move(coin))
         block_hash = await utxo_node.confirm(txid)
 
         await utxo_node.rpc("invalidateblock", block_hash)
@@ -412,7 +401,7 @@ class TestReorg:
     ) -> None:
         txid = await utxo_node.fund(key.address(utxo_node.network), COIN_SAT)
         await utxo_node.confirm(txid)
-        child = await utxo_node.send(moved(key, Coin(txid, 0, COIN_SAT)))
+        child = await utxo_node.send(key.move(Coin(txid, 0, COIN_SAT)))
         await utxo_node.confirm(child)
 
         await utxo_node.reorg(2, drop=[txid])
@@ -424,86 +413,3 @@ class TestReorg:
         assert (await utxo_node.rpc("getblockheader", stale["blockhash"]))["confirmations"] == -1
         assert "blocktime" not in stale
         assert await utxo_node.balance(key.address(utxo_node.network)) == 0
-
-
-class TestServer:
-    async def test_answers_a_batch_in_order(self, utxo_node: RegtestNode) -> None:
-        calls = [
-            {"id": "height", "method": "getblockcount", "params": []},
-            {"id": 2, "method": "getblockhash", "params": [-1]},
-            {"id": None, "method": "nosuchmethod"},
-        ]
-
-        answers = await utxo_node.post(calls)
-
-        assert [item["id"] for item in answers] == ["height", 2, None]
-        assert answers[0]["result"] == await utxo_node.height()
-        assert [item["error"]["code"] for item in answers[1:]] == [-8, -32601]
-
-    async def test_takes_parameters_by_name(self, utxo_node: RegtestNode) -> None:
-        answer = await utxo_node.post({"id": 1, "method": "getblockhash", "params": {"height": 0}})
-
-        assert answer["result"] == utxo_node.network.genesis_hash
-
-    @pytest.mark.parametrize("login", [None, ("strongroom", "guess"), ("other", "guess")])
-    async def test_refuses_who_cannot_log_in(
-        self, utxo_node: RegtestNode, login: tuple[str, str] | None
-    ) -> None:
-        url = f"http://127.0.0.1:{utxo_node.node.port}"
-
-        async with httpx.AsyncClient(trust_env=False) as client:
-            if login is not None:
-                client.auth = httpx.BasicAuth(*login)
-            answer = await client.post(url, json={"method": "getblockcount"})
-
-        assert answer.status_code == 401
-
-    async def test_answers_errors_with_their_status(self, utxo_node: RegtestNode) -> None:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            unknown = await client.post(utxo_node.url, json={"id": 1, "method": "nosuchmethod"})
-            refused = await client.post(
-                utxo_node.url, json={"id": 1, "method": "getblockhash", "params": [-1]}
-            )
-            garbage = await client.post(utxo_node.url, content=b"{")
-
-        statuses = [answer.status_code for answer in (unknown, refused, garbage)]
-        assert statuses == [404, 500, 500]
-        assert garbage.json()["error"]["code"] == -32700
-
-    async def test_names_its_network(self, utxo_node: RegtestNode) -> None:
-        info = await utxo_node.rpc("getblockchaininfo")
-
-        assert info["chain"] == "regtest"
-        assert info["blocks"] == info["headers"] == await utxo_node.height()
-        assert not info["initialblockdownload"]
-        assert info["bestblockhash"] == await utxo_node.rpc("getbestblockhash")
-        assert info["difficulty"] == Decimal("4.656542373906925e-10")
-
-
-class TestRestart:
-    @pytest.fixture(params=["killed", "stopped"])
-    def ending(self, request: pytest.FixtureRequest) -> str:
-        return str(request.param)
-
-    @pytest.mark.parametrize("kind", RESTARTED)
-    async def test_keeps_the_chain(self, kind: NodeKind, ending: str) -> None:
-        key = Key()
-        async with running_node(kind) as node:
-            await node.open_treasury()
-            confirmed = await node.fund_key(key, COIN_SAT)
-            unconfirmed = await node.send(moved(key, confirmed))
-            [last] = await node.rpc("generatetoaddress", 1, node.fresh_address())
-            await node.rpc("invalidateblock", last)
-            await node.rpc("gettxoutsetinfo")
-            height = await node.height()
-
-            if ending == "killed":
-                await node.kill()
-            await node.restart()
-
-            assert await node.height() == height
-            assert await node.confirmations(confirmed.txid) == 1
-            assert await node.rpc("gettxout", confirmed.txid, 0, False)  # noqa: FBT003
-            assert (unconfirmed in await node.mempool()) == (ending == "stopped")
-            await node.mine(2)
-            assert await node.height() == height + 2

@@ -40,9 +40,7 @@ def matured(node: Node, key: Key, *, count: int = 1) -> list[Coin]:
 
 
 def moved(key: Key, *coins: Coin, fee_sat: int = 1_000, sequence: int = REPLACEABLE) -> Tx:
-    value_sat = sum(coin.value_sat for coin in coins) - fee_sat
-    raw = key.spend(coins, [(key.script, value_sat)], sequence=sequence)
-    return parse_tx(bytes.fromhex(raw))
+    return parse_tx(bytes.fromhex(key.move(*coins, fee_sat=fee_sat, sequence=sequence)))
 
 
 def enter(node: Node, tx: Tx) -> Coin:
