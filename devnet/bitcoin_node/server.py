@@ -26,6 +26,7 @@ class RpcServer(ThreadingHTTPServer):
     """Serves one node; calls run one at a time, in whichever thread."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, node: Node, port: int, *, logins: Collection[str]) -> None:
         """Listen on a port; ``logins`` are the accepted ``user:password`` pairs."""

@@ -4,6 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from embit.ec import PrivateKey
+from embit.script import Witness, p2tr
+from embit.transaction import Transaction, TransactionInput, TransactionOutput
 
 from devnet.bitcoin_node import policy
 from devnet.bitcoin_node.blocks import mine_block, parse_block, subsidy_sat
@@ -214,6 +217,35 @@ class TestMempool:
         node.generate(Key().script)
 
         assert node.chain.block_of[locked.txid] == node.chain.tip.hash
+
+
+class TestScripts:
+    @pytest.mark.parametrize("is_forged", [False, True])
+    def test_of_taproot_are_verified(self, node: Node, key: Key, *, is_forged: bool) -> None:
+        """A key path spend (BIP341), which needs all spent outputs for its signature hash."""
+        [coin] = matured(node, key)
+        private = PrivateKey(bytes([7] * 32))
+        script = p2tr(private.get_public_key())
+        value_sat = coin.value_sat - 1_000
+        funding = parse_tx(bytes.fromhex(key.spend([coin], [(script.data, value_sat)])))
+        enter(node, funding)
+        spend = Transaction(
+            version=2,
+            vin=[TransactionInput(bytes.fromhex(funding.txid), 0, sequence=REPLACEABLE)],
+            vout=[TransactionOutput(value_sat - 1_000, script)],
+        )
+        digest = spend.sighash_taproot(0, [script], [value_sat - is_forged])
+        signature = private.taproot_tweak(b"").schnorr_sign(digest).serialize()
+        spend.vin[0].witness = Witness([signature])
+        tx = parse_tx(spend.serialize())
+
+        if is_forged:
+            with pytest.raises(RejectedError, match="mandatory-script-verify-flag-failed"):
+                node.examine(tx)
+        else:
+            enter(node, tx)
+            node.generate(Key().script)
+            assert node.chain.block_of[tx.txid] == node.chain.tip.hash
 
 
 class TestPolicy:
