@@ -22,12 +22,14 @@ from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.chain import ChainActivities
+from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
 from chains.registry import open_outlet
+from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
 from domain.ports import AccountOutlet
@@ -47,14 +49,16 @@ from infra.settings import SignerSettings, WorkerSettings
 from models.wallets import BlockchainWallet, Chain, WalletType
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import PostgresChainRunner
-from outgoing.watch import PostgresChainWatch
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
+from watcher.fates import AccountFates
+from watcher.watch import PostgresChainWatch
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 
@@ -63,6 +67,7 @@ WORKFLOWS = (
     PayoutBatcherWorkflow,
     ChainTransactionWorkflow,
     ChainWatcherWorkflow,
+    DepositWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -101,6 +106,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
     log = PostgresOutgoingLog(process.database, CLOCK)
     payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
+    deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
     return Worker(
         process.client,
         task_queue=queue,
@@ -118,6 +124,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             outgoing.give_up_refused,
             outgoing.settle,
             outgoing.notify,
+            deposits.advance,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -134,7 +141,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     process.outlets.append(outlet)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, CLOCK),
-        PostgresChainWatch(process.database, outlet, CLOCK),
+        PostgresChainWatch(process.database, outlet, AccountFates(outlet), CLOCK),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,
     )

@@ -5,7 +5,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.watching import rounds
-from domain.ports import ChainRunner, ChainWatch, WorkflowNotifier
+from domain.ports import ChainRunner, ChainWatch, WatchRound, WorkflowNotifier
 
 
 class ChainActivities:
@@ -42,7 +42,16 @@ class ChainActivities:
 
     @activity.defn(name="chain.watch")
     async def watch(self) -> None:
-        """Follow the chain for a round, telling batches when something of theirs moved."""
+        """Follow the chain for a while, telling batches and deposits when something moved."""
         async for _ in rounds(self._watch_interval):
-            moved = await self._watch.watch_once()
-            await self._notifier.batches_moved(moved)
+            # While there is more to read there is nothing to wait for.
+            while (await self._watch_once()).is_behind and not activity.is_worker_shutdown():
+                pass
+
+    async def _watch_once(self) -> WatchRound:
+        found = await self._watch.watch_once()
+        activity.heartbeat(found.height, found.tip_height)
+        await self._notifier.batches_moved(found.batches)
+        await self._notifier.deposits_moved(found.deposits)
+        await self._watch.mark_notified(found.deposits)
+        return found

@@ -286,6 +286,12 @@ class LimitExceededError(ConflictError):
     code, title = "limit_exceeded", "Limit exceeded"
 
 
+class WalletFrozenError(ConflictError):
+    """A deposit of the customer was taken back by its chain, so nothing leaves for now."""
+
+    code, title = "wallet_frozen", "Outgoing operations are frozen"
+
+
 class HoldStateError(ConflictError):
     """The hold was captured, released or expired already, or does not cover the capture."""
 
@@ -311,6 +317,36 @@ class BrokenChainError(InvariantError):
 
 
 # --- payouts and approvals -----------------------------------------------------------------
+
+
+class DepositAddressNotFoundError(NotFoundError):
+    """There is no such deposit address, or it is somebody else's."""
+
+    code, title = "deposit_address_not_found", "Deposit address not found"
+
+
+class DepositNotFoundError(NotFoundError):
+    """There is no such deposit, or it is somebody else's."""
+
+    code, title = "deposit_not_found", "Deposit not found"
+
+
+class ChainNotFoundError(NotFoundError):
+    """The catalog has no such chain."""
+
+    code, title = "chain_not_found", "Chain not found"
+
+
+class RescanNotFoundError(NotFoundError):
+    """There is no such rescan."""
+
+    code, title = "rescan_not_found", "Rescan not found"
+
+
+class AccountNotReadyError(TransientError):
+    """The signer has not made the keys of this chain yet."""
+
+    code, title = "account_not_ready", "The chain's keys are not ready yet"
 
 
 class PayoutNotFoundError(NotFoundError):

@@ -19,6 +19,7 @@ ChainId = NewType("ChainId", str)
 PAYOUT, USER, SESSION, API_KEY, STEP_UP = "pay", "usr", "ses", "key", "stp"
 CHAIN_TRANSACTION, CHAIN_BATCH, ATTEMPT = "ctx", "cbt", "att"
 HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
+ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 
 
 def new_id(prefix: str) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from domain.coins import UnsignedCoinAttempt
+from domain.deposits import DepositStanding
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -304,6 +305,14 @@ class OutgoingLog(Protocol):
         ...
 
 
+class DepositDesk(Protocol):
+    """The steps of one deposit."""
+
+    async def advance(self, deposit_id: str) -> DepositStanding:
+        """Book the deposit or take it back, if the chain asks for it; may be repeated."""
+        ...
+
+
 class WorkflowNotifier(Protocol):
     """Tells running workflows what happened; a workflow that has ended is passed over."""
 
@@ -313,6 +322,10 @@ class WorkflowNotifier(Protocol):
 
     async def batches_moved(self, batch_ids: Sequence[str]) -> None:
         """Signal each batch's workflow that the chain moved."""
+        ...
+
+    async def deposits_moved(self, deposit_ids: Sequence[str]) -> None:
+        """Signal each deposit's workflow that there is something to do, starting it if need be."""
         ...
 
 
@@ -332,11 +345,33 @@ class ChainRunner(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class WatchRound:
+    """What one look at a chain found."""
+
+    batches: list[str]
+    """Batches of which something moved."""
+    deposits: list[str]
+    """Deposits with something to do: new, deep enough, or gone."""
+    height: int
+    """How far we have read."""
+    tip_height: int
+
+    @property
+    def is_behind(self) -> bool:
+        """There is more to read at once."""
+        return self.height < self.tip_height
+
+
 class ChainWatch(Protocol):
     """Follows a chain into the database."""
 
-    async def watch_once(self) -> list[str]:
-        """Read the chain up to its tip; return the batches of which something moved."""
+    async def watch_once(self) -> WatchRound:
+        """Read the chain towards its tip, a bounded number of blocks; say what moved."""
+        ...
+
+    async def mark_notified(self, deposit_ids: Sequence[str]) -> None:
+        """Remember that the workflows of these deposits were told."""
         ...
 
 

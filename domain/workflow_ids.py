@@ -9,6 +9,8 @@ SIGNING_QUEUE = "signing"
 
 PAYOUT_FINISHED_SIGNAL = "finished"
 BATCH_MOVED_SIGNAL = "moved"
+DEPOSIT_MOVED_SIGNAL = "moved"
+DEPOSIT_WORKFLOW = "DepositWorkflow"
 ACCEPT_UPDATE_ID = "accept"
 """Constant, so that a repeated request meets the first one's answer, even after it ended."""
 
@@ -21,6 +23,11 @@ def payout_workflow_id(payout_id: str) -> str:
 def chain_transaction_workflow_id(batch_id: str) -> str:
     """Return the id of the workflow that drives a batch of chain transactions."""
     return f"chain-transaction/{batch_id}"
+
+
+def deposit_workflow_id(deposit_id: str) -> str:
+    """Return the id of a deposit's workflow."""
+    return f"deposit/{deposit_id}"
 
 
 def batcher_workflow_id(chain_id: str, wallet_address: str) -> str:

@@ -4,18 +4,30 @@ import asyncio
 from collections.abc import Sequence
 
 from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDReusePolicy,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
+from domain.deposits import DepositInput
 from domain.errors import WorkflowEngineUnavailableError
 from domain.payouts import PayoutOutcome
 from domain.workflow_ids import (
     BATCH_MOVED_SIGNAL,
+    DEPOSIT_MOVED_SIGNAL,
+    DEPOSIT_WORKFLOW,
     PAYOUT_FINISHED_SIGNAL,
+    WALLET_QUEUE,
     chain_transaction_workflow_id,
+    deposit_workflow_id,
     payout_workflow_id,
 )
 
 SIGNALS_AT_ONCE = 16
+DEPOSIT_ID = SearchAttributeKey.for_keyword("DepositId")
 
 
 class TemporalNotifier:
@@ -41,6 +53,28 @@ class TemporalNotifier:
             *(self._signal(chain_transaction_workflow_id(b), BATCH_MOVED_SIGNAL) for b in batch_ids)
         )
 
+    async def deposits_moved(self, deposit_ids: Sequence[str]) -> None:
+        """Signal each deposit's workflow, starting it where none runs."""
+        await asyncio.gather(*(self._move_deposit(deposit_id) for deposit_id in deposit_ids))
+
+    async def _move_deposit(self, deposit_id: str) -> None:
+        async with self._gate:
+            try:
+                # A reorg may concern a deposit whose workflow ended long ago: it gets another run
+                # under the same id, which finds in the database what there is to do.
+                await self._client.start_workflow(
+                    DEPOSIT_WORKFLOW,
+                    DepositInput(deposit_id),
+                    id=deposit_workflow_id(deposit_id),
+                    task_queue=WALLET_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    start_signal=DEPOSIT_MOVED_SIGNAL,
+                    search_attributes=_about(deposit_id),
+                    static_summary=f"deposit {deposit_id}",
+                )
+            except RPCError as error:
+                raise WorkflowEngineUnavailableError from error
+
     async def _signal(self, workflow_id: str, name: str, *arguments: object) -> None:
         async with self._gate:
             try:
@@ -50,3 +84,7 @@ class TemporalNotifier:
                 # An ended workflow has nothing to be told; the database says how it ended.
                 if error.status != RPCStatusCode.NOT_FOUND:
                     raise WorkflowEngineUnavailableError from error
+
+
+def _about(deposit_id: str) -> TypedSearchAttributes:
+    return TypedSearchAttributes([SearchAttributePair(DEPOSIT_ID, deposit_id)])

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, tuple_
+from sqlalchemy import tuple_
+from sqlalchemy.sql.selectable import Select as AnySelect
 from sqlmodel import col
 
 
@@ -24,7 +25,7 @@ class Page:
     after: Position | None = None
 
 
-def paged[Row: Select[Any]](statement: Row, page: Page, *, created_at: Any, row_id: Any) -> Row:
+def paged[Row: AnySelect[*tuple[Any, ...]]](statement: Row, page: Page, *, created_at: Any, row_id: Any) -> Row:
     """
     Return the statement sorted newest first, cut to the page and one row more.
 

@@ -6,5 +6,6 @@ SEARCH_ATTRIBUTES = {
     "Asset": "Keyword",
     "ChainId": "Keyword",
     "BatchId": "Keyword",
+    "DepositId": "Keyword",
 }
 """Name and type of each; they must exist in the namespace before a workflow starts."""

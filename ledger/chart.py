@@ -22,6 +22,11 @@ def omnibus_hot(chain_id: str) -> str:
     return f"omnibus:{chain_id}:hot"
 
 
+def omnibus_deposit(chain_id: str) -> str:
+    """Return the mirror of the addresses that we handed out on a chain."""
+    return f"omnibus:{chain_id}:deposit"
+
+
 def inflight(chain_id: str) -> str:
     """Return the account of money that has left a hold and is not yet confirmed on the chain."""
     return f"inflight:{chain_id}"
@@ -37,6 +42,9 @@ SERVICE_FEES = "fees:service"
 
 CAPITAL = "capital"
 """The operator's own money, such as what pays for gas."""
+
+UNCLAIMED = "unclaimed"
+"""Deposits too small to be credited: on our addresses, and nobody's balance."""
 
 SUSPENSE = "suspense"
 """What nobody could explain yet; anything but zero needs a person."""

@@ -34,6 +34,66 @@ def deposit(
     return Posting(f"{txid}:deposit:{user_id}", "deposit", txid, entries, at)
 
 
+def deposit_credit(
+    *,
+    deposit_id: str,
+    credit: int,
+    target: str,
+    chain_id: str,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+) -> Posting:
+    """
+    Book what arrived at an address that we handed out, on a customer's balance or as unclaimed.
+
+    ``credit`` counts from 1 how often the deposit was booked: after a reorg it may come back.
+    """
+    entries = _move(chart.omnibus_deposit(chain_id), target, asset, amount_minor)
+    return Posting(f"{deposit_id}:credit:{credit}", "deposit_credit", deposit_id, entries, at)
+
+
+def deposit_reversal(
+    *,
+    deposit_id: str,
+    credit: int,
+    target: str,
+    chain_id: str,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+) -> Posting:
+    """
+    Take back a deposit that the chain took back.
+
+    By this rule alone the database lets a customer's available balance fall below zero.
+    """
+    entries = _move(target, chart.omnibus_deposit(chain_id), asset, amount_minor)
+    return Posting(f"{deposit_id}:reversal:{credit}", "deposit_reversal", deposit_id, entries, at)
+
+
+def sweep_settle(
+    *, chain_transaction_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
+) -> Posting:
+    """Deposits arrived on the hot wallet."""
+    entries = _move(
+        chart.omnibus_hot(chain_id), chart.omnibus_deposit(chain_id), asset, amount_minor
+    )
+    key = f"{chain_transaction_id}:sweep"
+    return Posting(key, "sweep_settle", chain_transaction_id, entries, at)
+
+
+def gas_topup_settle(
+    *, chain_transaction_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
+) -> Posting:
+    """The hot wallet gave a deposit address what sweeping its tokens costs."""
+    entries = _move(
+        chart.omnibus_deposit(chain_id), chart.omnibus_hot(chain_id), asset, amount_minor
+    )
+    key = f"{chain_transaction_id}:gas_topup"
+    return Posting(key, "gas_topup_settle", chain_transaction_id, entries, at)
+
+
 def capital_in(*, txid: str, chain_id: str, asset: str, amount_minor: int, at: datetime) -> Posting:
     """Book the operator's own money that arrived on our hot wallet, such as gas."""
     entries = _move(chart.omnibus_hot(chain_id), chart.CAPITAL, asset, amount_minor)
@@ -113,28 +173,33 @@ def network_fee(
     chain_transaction_id: str,
     settlement: int,
     chain_id: str,
+    payer: str,
     asset: str,
     fee_minor: int,
     at: datetime,
 ) -> Posting:
     """
-    What the chain took for mining a transaction of ours.
+    What the chain took for mining a transaction of ours, from the omnibus account that paid it.
 
     After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference,
     and ``settlement`` counts how often that happened.
     """
-    entries = _move(chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, fee_minor)
+    entries = _move(chart.network_fees(chain_id), payer, asset, fee_minor)
     key = f"{chain_transaction_id}:network_fee:{settlement}"
     return Posting(key, "network_fee", chain_transaction_id, entries, at)
 
 
 def token_surcharge(
-    *, chain_transaction_id: str, chain_id: str, asset: str, surcharge_minor: int, at: datetime
+    *,
+    chain_transaction_id: str,
+    chain_id: str,
+    payer: str,
+    asset: str,
+    surcharge_minor: int,
+    at: datetime,
 ) -> Posting:
     """Book what a token's contract took from our wallet on top of the amount."""
-    entries = _move(
-        chart.network_fees(chain_id), chart.omnibus_hot(chain_id), asset, surcharge_minor
-    )
+    entries = _move(chart.network_fees(chain_id), payer, asset, surcharge_minor)
     key = f"{chain_transaction_id}:surcharge"
     return Posting(key, "token_surcharge", chain_transaction_id, entries, at)
 
@@ -143,7 +208,7 @@ def unexplained_outflow(
     *,
     chain_transaction_id: str,
     settlement: int,
-    chain_id: str,
+    payer: str,
     asset: str,
     outflow_minor: int,
     at: datetime,
@@ -157,6 +222,6 @@ def unexplained_outflow(
     ``outflow_minor`` is what left our wallet beyond what was booked, negative if less did. It goes
     to ``suspense``, where an operator finds it.
     """
-    entries = _move(chart.SUSPENSE, chart.omnibus_hot(chain_id), asset, outflow_minor)
+    entries = _move(chart.SUSPENSE, payer, asset, outflow_minor)
     key = f"{chain_transaction_id}:unexplained:{settlement}"
     return Posting(key, "unexplained_outflow", chain_transaction_id, entries, at)

@@ -15,6 +15,12 @@ class ChainTransactionKind(StrEnum):
     PAYOUT = "payout"
     NONCE_FILLER = "nonce_filler"
     """Sends nothing to ourselves, to use up an account nonce that its owner gave back."""
+    SWEEP = "sweep"
+    """Moves deposits to the hot wallet."""
+    GAS_TOPUP = "gas_topup"
+    """Gives a deposit address the coin that sweeping its tokens costs."""
+    FEE_CHILD = "fee_child"
+    """Spends our own change so that miners take its parent with it (CPFP)."""
 
 
 class ChainTransactionStatus(StrEnum):
@@ -50,7 +56,8 @@ class ChainBatch(SQLModel, table=True):
     claim_key: str = Field(unique=True)
     """Asked twice with the same key, a claim answers the same batch."""
     chain_id: str = Field(foreign_key="chain.id")
-    wallet_address: str = Field(foreign_key="blockchain_wallet.address")
+    wallet_address: str
+    """What pays: a hot wallet, or the deposit address that is swept."""
     waiting_for: str | None = None
     """Error code of what holds the batch up now, for ``explain``."""
     waiting_since: datetime | None = timestamp(nullable=True)
@@ -65,11 +72,17 @@ class ChainTransaction(SQLModel, table=True):
     id: str = Field(primary_key=True)
     batch_id: str = Field(foreign_key="chain_batch.id", index=True)
     chain_id: str = Field(foreign_key="chain.id")
-    wallet_address: str = Field(foreign_key="blockchain_wallet.address")
+    wallet_address: str
     kind: str
     asset: str = Field(foreign_key="asset.code")
-    destination: str
+    destination: str | None = None
+    """Null when it pays several payouts, which then say where to."""
     amount_minor: int = minor_units()
+    """What it pays, without fee and change."""
+    change_address: str | None = None
+    """Where a UTXO transaction returns what is left; one of ours."""
+    parent_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
+    """What it waits for: a gas top-up before a sweep, the parent of a fee child."""
     gas_limit: int | None = None
     account_nonce: int | None = None
     status: str
@@ -113,9 +126,13 @@ class ChainAttempt(SQLModel, table=True):
     raw: bytes | None = None
     """Null while the attempt is only planned."""
     max_fee_minor: int = minor_units()
-    """``maxFeePerGas`` in wei (EIP-1559)."""
+    """``maxFeePerGas`` in wei (EIP-1559), or satoshi per 1,000 virtual bytes."""
     priority_fee_minor: int = minor_units()
     """``maxPriorityFeePerGas`` in wei."""
+    change_minor: int | None = minor_units(nullable=True)
+    """What a UTXO attempt returns to ``change_address``; 0 for no change output."""
+    fee_minor: int | None = minor_units(nullable=True)
+    """The whole network fee of a UTXO attempt, known before it is signed."""
     signed_at: datetime | None = timestamp(nullable=True)
     broadcast_at: datetime | None = timestamp(nullable=True)
     """When a node last took it, or may have."""
@@ -148,7 +165,15 @@ class ChainHead(SQLModel, table=True):
     height: int
     finalized_height: int | None = None
     base_fee_minor: int | None = minor_units(nullable=True)
-    """Base fee per gas of the head, in wei."""
+    """Base fee per gas of the head, in wei; the pool's minimum rate on UTXO chains."""
+    fee_rate_minor: int | None = minor_units(nullable=True)
+    """What a transaction would offer now; units as ``Chain.max_fee_ceiling_minor``."""
+    tip_height: int | None = None
+    """The node's own tip; ``height`` is how far we have read."""
+    reorg_at: datetime | None = timestamp(nullable=True)
+    """When blocks that we had read last left the chain."""
+    reorg_depth: int | None = None
+    """How many did."""
     seen_at: datetime = timestamp()
 
 

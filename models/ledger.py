@@ -25,13 +25,15 @@ class LedgerAccount(SQLModel, table=True):
     balance_minor: int = minor_units(default=0)
     """Credits minus debits."""
     is_floored: bool = False
-    """A customer's account: the database refuses to let its balance fall below zero."""
+    """A customer's account: the database refuses to let its balance fall below its floor."""
+    floor_minor: int = minor_units(default=0)
+    """Zero, or below it what the reversal of a deposit has left to be paid back."""
     version: int = 0
     """Count of its entries."""
 
     __table_args__ = (
         UniqueConstraint("code", "asset", name="ledger_account_code"),
-        CheckConstraint("NOT is_floored OR balance_minor >= 0", name="balance_floor"),
+        CheckConstraint("NOT is_floored OR balance_minor >= floor_minor", name="balance_floor"),
     )
 
 

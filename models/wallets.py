@@ -2,8 +2,10 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import CheckConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
 from models.columns import minor_units, timestamp
@@ -48,13 +50,23 @@ class Chain(SQLModel, table=True):
     finality: str = Finality.DEPTH
     confirmations_min: int = Field(default=12, ge=1)
     max_fee_ceiling_minor: int = minor_units()
-    """Highest ``maxFeePerGas`` we ever sign, in wei; above it batches wait."""
+    """
+    Highest fee rate we ever sign; above it batches wait.
+
+    ``maxFeePerGas`` in wei (EVM), or satoshi per 1,000 virtual bytes (UTXO).
+    """
     bump_after_s: int = Field(default=60, ge=1)
     """A transaction still unmined after this many seconds is replaced with a higher fee."""
     batch_size: int = Field(default=50, ge=1)
     """Most chain transactions that one batch carries."""
     batch_wait_ms: int = Field(default=1_000, ge=0)
     """A batch that is not full waits this long for more payouts to share its work."""
+    outputs_max: int = Field(default=1, ge=1)
+    """Most payouts that one chain transaction pays; EVM transactions pay one."""
+    sweep_interval_s: int = Field(default=3_600, ge=1)
+    """How often deposits are looked through for what is worth sweeping."""
+    sweep_fee_max_bps: int = Field(default=200, ge=1, le=10_000)
+    """A sweep waits while its fee is above this share of the amount, in 1/100 of a percent."""
 
 
 class AssetKind(StrEnum):
@@ -80,6 +92,15 @@ class Asset(SQLModel, table=True):
     """Service fee of one payout."""
     payout_min_minor: int = minor_units(default=1)
     payout_max_minor: int | None = minor_units(nullable=True)
+    deposit_min_minor: int = minor_units(default=1)
+    """Smaller deposits are recorded, and credited to nobody."""
+    deposit_tiers: list[dict[str, Any]] = Field(
+        default_factory=list,
+        sa_column=Column(JSONB, nullable=False, server_default="[]"),
+    )
+    """``[{"up_to_minor": "…" | null, "confirmations": n}, …]``, smallest first; see the chain."""
+    sweep_min_minor: int = minor_units(default=1)
+    """An address with less than this is left until more arrives."""
     enabled: bool = True
 
     __table_args__ = (

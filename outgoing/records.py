@@ -58,11 +58,16 @@ async def transactions_of(
 
 
 def transfer_of(row: ChainTransaction, contract_address: str | None) -> Transfer:
-    """Return what a chain transaction moves; a filler moves nothing of the native coin."""
+    """
+    Return what a chain transaction moves; a filler moves nothing of the native coin.
+
+    A transaction that pays several payouts has no destination of its own, and no node is asked
+    what it does.
+    """
     is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
     return Transfer(
         wallet_address=row.wallet_address,
-        destination=row.destination,
+        destination=row.destination or "",
         amount_minor=row.amount_minor,
         contract_address=None if is_filler else contract_address,
     )

@@ -5,22 +5,26 @@ A reorg may mine a settled transaction again at another fee; then only the diffe
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.hd import EXTERNAL
 from domain.payouts import OPEN_STATUSES, PayoutStatus
 from domain.ports import SettleOutcome
-from ledger import rules
+from ledger import chart, rules
 from ledger.posting import Posting
 from models.chain_transactions import (
     SETTLEABLE,
+    ChainBatch,
     ChainTransaction,
     ChainTransactionStatus,
 )
+from models.chain_transactions import ChainTransactionKind as Kind
+from models.deposits import ChainAddress, ChainDeposit
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, locked_batch, payouts_of
@@ -28,6 +32,11 @@ from outgoing.refunds import post_and_refund
 from payouts.history import move
 
 REVERTED_ON_CHAIN = "reverted_on_chain"
+
+_OWN_RULES: Mapping[str, Callable[..., Posting]] = {
+    Kind.SWEEP: rules.sweep_settle,
+    Kind.GAS_TOPUP: rules.gas_topup_settle,
+}
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +47,10 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     chain = await session.get_one(Chain, batch.chain_id)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
-    postings = [p for row in rows for p in _cost_postings(row, chain.native_asset, clock)]
+    payer = await _payer(session, batch)
+    postings = [p for row in rows for p in _own_postings(row, clock)]
+    postings += [p for row in rows for p in _cost_postings(row, chain.native_asset, payer, clock)]
+    await _release_unswept(session, rows)
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
         row.fee_booked_minor = row.network_fee_minor or 0
@@ -98,7 +110,52 @@ async def _finish(
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
 
 
-def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> list[Posting]:
+async def _payer(session: AsyncSession, batch: ChainBatch) -> str:
+    """Return the omnibus account that mirrors what pays for a batch."""
+    found = await session.exec(
+        select(ChainAddress.id).where(
+            ChainAddress.chain_id == batch.chain_id,
+            ChainAddress.address == batch.wallet_address,
+            ChainAddress.branch == EXTERNAL,
+        )
+    )
+    is_deposit = found.first() is not None
+    return (chart.omnibus_deposit if is_deposit else chart.omnibus_hot)(batch.chain_id)
+
+
+def _payer_of(row: ChainTransaction, payer: str) -> str:
+    # A sweep of coins names the hot wallet as its wallet, and spends what the deposits left.
+    return chart.omnibus_deposit(row.chain_id) if row.kind == Kind.SWEEP else payer
+
+
+def _own_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
+    """Return what a transaction of ours, that pays nobody, moved between our own accounts."""
+    rule = _OWN_RULES.get(row.kind)
+    if rule is None or row.settled_at or row.status != ChainTransactionStatus.CONFIRMED:
+        return []
+    return [
+        rule(
+            chain_transaction_id=row.id,
+            chain_id=row.chain_id,
+            asset=row.asset,
+            amount_minor=row.amount_minor,
+            at=clock.now(),
+        )
+    ]
+
+
+async def _release_unswept(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
+    """Let what a failed sweep did not move be swept again."""
+    failed = [row.id for row in rows if row.status == ChainTransactionStatus.REVERTED]
+    if failed:
+        await session.execute(
+            update(ChainDeposit).where(col(ChainDeposit.swept_by).in_(failed)).values(swept_by=None)
+        )
+
+
+def _cost_postings(
+    row: ChainTransaction, native_asset: str, payer: str, clock: Clock
+) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid."""
     postings: list[Posting] = []
     if fee_minor := (row.network_fee_minor or 0) - row.fee_booked_minor:
@@ -107,15 +164,16 @@ def _cost_postings(row: ChainTransaction, native_asset: str, clock: Clock) -> li
                 chain_transaction_id=row.id,
                 settlement=row.settlements,
                 chain_id=row.chain_id,
+                payer=_payer_of(row, payer),
                 asset=native_asset,
                 fee_minor=fee_minor,
                 at=clock.now(),
             )
         )
-    return postings + _outflow_postings(row, clock)
+    return postings + _outflow_postings(row, _payer_of(row, payer), clock)
 
 
-def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
+def _outflow_postings(row: ChainTransaction, payer: str, clock: Clock) -> list[Posting]:
     """Return what left our wallet beyond what the payouts' own postings say."""
     is_paid = row.status == ChainTransactionStatus.CONFIRMED
     is_first = row.settled_at is None
@@ -132,7 +190,7 @@ def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
             rules.unexplained_outflow(
                 chain_transaction_id=row.id,
                 settlement=row.settlements,
-                chain_id=row.chain_id,
+                payer=payer,
                 asset=row.asset,
                 outflow_minor=excess_minor,
                 at=clock.now(),
@@ -142,6 +200,7 @@ def _outflow_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
         rules.token_surcharge(
             chain_transaction_id=row.id,
             chain_id=row.chain_id,
+            payer=payer,
             asset=row.asset,
             surcharge_minor=excess_minor,
             at=clock.now(),

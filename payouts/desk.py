@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from deposits.freezes import check_not_frozen
 from domain.clock import Clock
 from domain.errors import (
     InsufficientAvailableBalanceError,
@@ -16,6 +17,7 @@ from domain.errors import (
     PayoutStateError,
     RequestError,
     StrongroomError,
+    WalletFrozenError,
     error_by_code,
 )
 from domain.ids import HOLD, derived_id
@@ -61,7 +63,11 @@ class PostgresPayoutDesk:
     async def _freeze_or_refuse(self, request: PayoutRequest) -> Acceptance:
         try:
             return await self._try_freeze(request)
-        except (InsufficientAvailableBalanceError, LimitExceededError) as refusal:
+        except (
+            InsufficientAvailableBalanceError,
+            LimitExceededError,
+            WalletFrozenError,
+        ) as refusal:
             return await self._refuse(request, refusal)
         except RequestError as refusal:
             return _refusal(request, refusal)
@@ -76,6 +82,7 @@ class PostgresPayoutDesk:
                 amount_minor=request.amount_minor,
                 destination=request.destination,
             )
+            await check_not_frozen(session, request.user_id)
             policy = await current_policy(session)
             payout = self._new_payout(request, target, policy)
             session.add(payout)

@@ -1,11 +1,11 @@
 """Why a payout is where it is, in one sentence that its owner understands."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import error_by_code
+from domain.explanations import SILENT_AFTER, Explanation
 from domain.payouts import PayoutStatus
 from domain.workflow_ids import SIGNING_QUEUE
 from models.chain_transactions import (
@@ -13,17 +13,8 @@ from models.chain_transactions import (
 )
 from models.wallets import Finality
 from payouts.approvals import approvers_among
-from payouts.liveness import SILENT_AFTER, last_seen
+from payouts.liveness import last_seen
 from payouts.queries import PayoutDetail
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """One sentence, and a stable code for programs; the code is null when nothing is waited for."""
-
-    sentence: str
-    waiting_for: str | None
-
 
 STEPS = {
     ChainTransactionStatus.PLANNED: Explanation("In a batch; its fee is being planned.", "fee"),

@@ -18,9 +18,6 @@ from models.chain_transactions import ProcessHeartbeat
 
 HEARTBEAT_INTERVAL = timedelta(seconds=5)
 
-SILENT_AFTER = timedelta(seconds=20)
-"""A process that was silent for this long counts as not running."""
-
 
 async def beat(database: Database, role: str, clock: Clock) -> None:
     """Say that this process is alive, again and again, whether or not the database listens."""

@@ -13,6 +13,7 @@ from domain.errors import (
     UnknownAssetError,
 )
 from domain.money import format_units
+from models.deposits import ChainAddress
 from models.wallets import Asset, BlockchainWallet, Chain
 
 
@@ -67,11 +68,12 @@ async def _check_not_ours(session: AsyncSession, destination: str) -> None:
             # By name: the wallet's key is a column that no process but the signer may read.
             exists(select(BlockchainWallet.address).where(BlockchainWallet.address == destination)),
             exists(select(Asset.code).where(Asset.contract_address == destination)),
+            exists(select(ChainAddress.id).where(ChainAddress.address == destination)),
         )
     )
-    is_own, is_token = found.one()
-    if is_own:
-        msg = "The destination is one of our own wallets."
+    is_wallet, is_token, is_handed_out = found.one()
+    if is_wallet or is_handed_out:
+        msg = "The destination is one of our own addresses."
         raise ForbiddenDestinationError(msg)
     if is_token:
         msg = "The destination is a token's own contract, which would keep what it receives."

@@ -153,7 +153,7 @@ def _unsigned_attempt(
     is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
     transfer = Transfer(
         wallet_address=row.wallet_address,
-        destination=row.destination,
+        destination=str(row.destination),
         amount_minor=row.amount_minor,
         contract_address=None if is_filler else asset.contract_address,
     )

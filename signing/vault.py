@@ -13,13 +13,18 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock, SystemClock
+from domain.coins import KeyPosition
 from domain.errors import KeyUnavailableError
+from domain.hd import child_public_key
 from domain.ids import new_id
 from domain.ports import SignedAttempt, UnsignedAttempt
+from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from infra.database import Database
 from infra.keyring import Keyring
+from models.deposits import ChainAddress, HdAccount
 from models.wallets import PRIMARY_PUB_KEY, BlockchainWallet, Setting, WalletType
 from signing.evm import identity_of, sign_evm
+from signing.seeds import SeedVault
 
 WALLET = "wal"
 
@@ -37,6 +42,7 @@ class KeyVault:
         self._database = database
         self._keyring = keyring
         self._clock = clock or SystemClock()
+        self._seeds = SeedVault(keyring, self._clock)
 
     async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
         """Sign with the paying wallet's key."""
@@ -53,8 +59,11 @@ class KeyVault:
             await session.execute(
                 text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _VAULT_LOCK}
             )
+            account = await self._seeds.ensure_account(session, chain_id)
             wallet = await _primary(session, chain_id)
-            if wallet is None:
+            if wallet is None and chain_id.startswith(UTXO_NAMESPACE):
+                wallet = await self._create_coin_wallet(session, account)
+            elif wallet is None:
                 wallet = await self._create(session, chain_id, is_primary=True)
             await self._write_identity(session, wallet.pub_key)
             return wallet.address
@@ -78,14 +87,22 @@ class KeyVault:
                 {"address": address},
             )
             sealed = found.scalar_one_or_none()
-        if sealed is None:
+            if sealed is None:
+                return await self._derived_key(session, address)
+        return self._keyring.open(bytes(sealed), associated=address.encode())
+
+    async def _derived_key(self, session: AsyncSession, address: str) -> bytes:
+        found = await session.exec(select(ChainAddress).where(ChainAddress.address == address))
+        ours = found.first()
+        if ours is None:
             msg = f"There is no key for {address}."
             raise KeyUnavailableError(msg)
-        return self._keyring.open(bytes(sealed), associated=address.encode())
+        position = KeyPosition(ours.branch, ours.index)
+        return await self._seeds.private_key(session, ours.chain_id, position)
 
     async def rotate(self) -> int:
         """
-        Seal every key anew that the newest key-encryption key did not seal; return how many.
+        Seal keys and seeds anew that the newest key-encryption key did not seal; return how many.
 
         All of them or none. Afterwards the older key-encryption keys may be taken away.
         """
@@ -104,28 +121,44 @@ class KeyVault:
             for address, sealed in old:
                 plain = self._keyring.open(sealed, associated=address.encode())
                 await self._store_key(session, address, plain)
-            return len(old)
+            return len(old) + await self._seeds.rotate(session)
+
+    async def _create_coin_wallet(
+        self, session: AsyncSession, account: HdAccount
+    ) -> BlockchainWallet:
+        """Name a UTXO chain's hot wallet after its first address; its keys come from the seed."""
+        address = await self._seeds.take_internal(session, account)
+        public = child_public_key(account.xpub, KeyPosition(address.branch, address.index))
+        wallet = self._wallet(account.chain_id, address.address, public.hex(), is_primary=True)
+        session.add(wallet)
+        await session.flush()
+        return wallet
 
     async def _create(
         self, session: AsyncSession, chain_id: str, *, is_primary: bool
     ) -> BlockchainWallet:
         private_key = (secrets.randbelow(SECP256K1_ORDER - 1) + 1).to_bytes(32)
         identity = identity_of(private_key)
+        wallet = self._wallet(chain_id, identity.address, identity.pub_key, is_primary=is_primary)
+        session.add(wallet)
+        await session.flush()
+        await self._store_key(session, wallet.address, private_key)
+        return wallet
+
+    def _wallet(
+        self, chain_id: str, address: str, pub_key: str, *, is_primary: bool
+    ) -> BlockchainWallet:
         now = self._clock.now()
-        wallet = BlockchainWallet(
+        return BlockchainWallet(
             uuid=new_id(WALLET),
             chain_id=chain_id,
-            address=identity.address,
-            pub_key=identity.pub_key,
+            address=address,
+            pub_key=pub_key,
             type=WalletType.HOT,
             primary=is_primary,
             inserted_at=now,
             updated_at=now,
         )
-        session.add(wallet)
-        await session.flush()
-        await self._store_key(session, wallet.address, private_key)
-        return wallet
 
     async def _store_key(self, session: AsyncSession, address: str, private_key: bytes) -> None:
         sealed = self._keyring.seal(private_key, associated=address.encode())

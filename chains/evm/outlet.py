@@ -9,6 +9,7 @@ from chains.evm import fees, gas
 from chains.evm.errors import NodeError, Verdict
 from chains.evm.receipts import read_receipt
 from chains.evm.rpc import CALL_TIMEOUT_S, LostReplyError, Rpc
+from chains.evm.scan import BlockReader
 from domain.errors import (
     BroadcastUnknownError,
     ChainUnavailableError,
@@ -29,6 +30,7 @@ from domain.ports import (
     Receipt,
     Transfer,
 )
+from domain.scanning import PendingView, ScannedBlock
 
 TXIDS_ONLY = False
 """Second parameter of ``eth_getBlockByNumber``: no transaction bodies."""
@@ -51,6 +53,7 @@ class EvmOutlet:
         self.chain_id = chain_id
         number = evm_chain_number(chain_id)
         self._rpc = Rpc(rpc_urls, chain_number=number, timeout_s=timeout_s)
+        self._blocks = BlockReader(self._rpc)
 
     async def head(self) -> Head:
         """Return the tip; ``finalized_height`` is None where the node has no such tag."""
@@ -81,6 +84,15 @@ class EvmOutlet:
             parent_hash=str(answer["parentHash"]),
             txids=tuple(answer["transactions"]),
         )
+
+    async def scan(self, first: int, last: int) -> list[ScannedBlock]:
+        """Return the canonical blocks of a range, linked and without a gap; see the port."""
+        return await self._blocks.read(first, last)
+
+    async def pending(self, known: frozenset[str]) -> PendingView:
+        """Return nothing: an EVM pool is no evidence, and few nodes show theirs."""
+        del known
+        return PendingView()
 
     async def quote_fee(self) -> FeeQuote:
         """Return a fee that a transaction of the next blocks should offer."""

@@ -15,7 +15,8 @@ from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 import worker
-from outgoing.watch import PostgresChainWatch
+from domain.ports import WatchRound
+from watcher.watch import PostgresChainWatch
 
 WATCH = "chain.watch"
 
@@ -58,9 +59,9 @@ def crash_in_watch(marker: Path) -> None:
     """The watch never answers: die when a round of it has written that something moved."""
     watch_once = PostgresChainWatch.watch_once
 
-    async def crashing(self: PostgresChainWatch) -> list[str]:
+    async def crashing(self: PostgresChainWatch) -> WatchRound:
         moved = await watch_once(self)
-        if moved:
+        if moved.batches or moved.deposits:
             die_once(marker)
         return moved
 

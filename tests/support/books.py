@@ -29,13 +29,14 @@ from models.payouts import Payout
 from models.wallets import BlockchainWallet, WalletType
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import PostgresChainRunner
-from outgoing.watch import PostgresChainWatch
 from payouts.catalog import Catalog, apply_catalog
 from payouts.desk import PostgresPayoutDesk
 from payouts.policy import store_policy
 from signing.signer import PostgresBatchSigner
 from tests.support.clocks import MovableClock
 from tests.support.scripted_chain import ScriptedChain, ScriptedSigner
+from watcher.fates import AccountFates
+from watcher.watch import PostgresChainWatch
 
 CHAIN = "eip155:31337"
 HOT = "0x8626f6940E2eb28930eFb4CeF49B2d1F2C9C1199"
@@ -101,7 +102,9 @@ class Books:
         self.desk = PostgresPayoutDesk(self.worker, self.clock)
         self.log = PostgresOutgoingLog(self.worker, self.clock)
         self.runner = PostgresChainRunner(self.worker, self.chain, self.clock)
-        self.watch = PostgresChainWatch(self.worker, self.chain, self.clock)
+        self.watch = PostgresChainWatch(
+            self.worker, self.chain, AccountFates(self.chain), self.clock
+        )
         self.signer = PostgresBatchSigner(self.signer_database, self.keys, self.clock)
 
     async def set_policy(self, document: dict[str, Any]) -> None:

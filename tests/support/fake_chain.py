@@ -13,7 +13,7 @@ from typing import Any
 
 from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
-from eth_utils.address import to_checksum_address
+from eth_utils.address import to_canonical_address, to_checksum_address
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
@@ -27,6 +27,7 @@ from domain.errors import (
     NonceTooLowError,
 )
 from domain.ports import Block, BroadcastOutcome, FeeQuote, GasEstimate, Head, Receipt, Transfer
+from domain.scanning import Incoming, PendingView, ScannedBlock
 from signing.evm import identity_of
 from tests.support.chain_world import FUNDED_MINOR, MINTED_MINOR, TokenKind
 
@@ -78,6 +79,8 @@ class _State:
     balances: dict[tuple[str | None, str], int] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)
     receipts: dict[str, Receipt] = field(default_factory=dict)
+    incoming: dict[str, Incoming] = field(default_factory=dict)
+    """What each mined transaction moved, by txid."""
 
     def add(self, contract: str | None, address: str, amount_minor: int) -> None:
         key = (contract, address)
@@ -137,6 +140,15 @@ class FakeChain:
         self._answer()
         return self._history[height][0] if height < len(self._history) else None
 
+    async def scan(self, first: int, last: int) -> list[ScannedBlock]:
+        self._answer()
+        return [self._scanned(b) for b, _ in self._history[first : last + 1]]
+
+    async def pending(self, known: frozenset[str]) -> PendingView:
+        self._answer()
+        del known
+        return PendingView()
+
     async def quote_fee(self) -> FeeQuote:
         self._answer()
         return fees.quote({"baseFeePerGas": [hex(self.base_fee_minor)]})
@@ -175,6 +187,16 @@ class FakeChain:
     def _answer(self) -> None:
         if self.is_down:
             raise ChainUnavailableError
+
+    def _scanned(self, block: Block) -> ScannedBlock:
+        known = self._state.incoming
+        return ScannedBlock(
+            height=block.height,
+            hash=block.hash,
+            parent_hash=block.parent_hash,
+            txids=block.txids,
+            incoming=tuple(known[txid] for txid in block.txids if txid in known),
+        )
 
     def _take(self, sent: _Sent) -> BroadcastOutcome:
         place = (sent.sender, sent.nonce)
@@ -239,6 +261,11 @@ class FakeChain:
         outflow_minor, received_minor = self._moved(contract, sent.sender, amount_minor)
         self._state.add(contract, sent.sender, -outflow_minor)
         self._state.add(contract, destination, received_minor)
+        if received_minor:
+            position = "log:0" if contract else "native"
+            self._state.incoming[sent.txid] = Incoming(
+                sent.txid, position, to_canonical_address(destination), received_minor, contract
+            )
         return Receipt(
             txid=sent.txid,
             block_height=height,

@@ -27,7 +27,7 @@ from domain.payouts import (
     PayoutRequest,
     PayoutStatus,
 )
-from domain.ports import SettleOutcome, SignOutcome
+from domain.ports import SettleOutcome, SignOutcome, WatchRound
 
 
 @dataclass
@@ -276,10 +276,12 @@ class FakeChain:
             batch.attempts += 1
         return batch.attempts - batch.signed
 
-    async def watch_once(self) -> list[str]:
-        if not self._books.confirms_by_itself:
-            return []
-        return self.mine()
+    async def watch_once(self) -> WatchRound:
+        moved = self.mine() if self._books.confirms_by_itself else []
+        return WatchRound(moved, [], 0, 0)
+
+    async def mark_notified(self, deposit_ids: Sequence[str]) -> None:
+        assert not deposit_ids
 
     def mine(self) -> list[str]:
         """Confirm everything that was sent; return the batches that moved."""

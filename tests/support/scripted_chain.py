@@ -17,6 +17,7 @@ from domain.ports import (
     Transfer,
     UnsignedAttempt,
 )
+from domain.scanning import Incoming, PendingView, ScannedBlock
 
 GAS_USED = 21_000
 
@@ -39,7 +40,7 @@ def txid_of(raw: bytes) -> str:
 
 @dataclass
 class ScriptedChain:
-    """Implements ``domain.ports.AccountOutlet``; each account nonce is mined once, as on a chain."""
+    """Implements ``domain.ports.AccountOutlet``; each account nonce is mined once."""
 
     chain_id: str = "eip155:31337"
     quote: FeeQuote = field(default_factory=lambda: FeeQuote(7, 20, 2))
@@ -63,6 +64,8 @@ class ScriptedChain:
 
     def __post_init__(self) -> None:
         self.blocks = [Block(0, "0-0", "-")]
+        self.arrivals: dict[int, list[Incoming]] = {}
+        """What arrives at anybody's address in the block of each height."""
         self._bodies: dict[str, dict[str, object]] = {}
         self._receipts: dict[str, tuple[Block, bool, int]] = {}
         self._fork = 0
@@ -106,6 +109,22 @@ class ScriptedChain:
 
     async def block(self, height: int) -> Block | None:
         return self.blocks[height] if height < len(self.blocks) else None
+
+    async def scan(self, first: int, last: int) -> list[ScannedBlock]:
+        found: list[ScannedBlock] = []
+        for height in range(first, last + 1):
+            block = await self.block(height)
+            if block is None or (found and found[-1].hash != block.parent_hash):
+                break
+            arrived = self.arrivals.get(height, [])
+            txids = dict.fromkeys((*block.txids, *(a.txid for a in arrived)))
+            found.append(
+                ScannedBlock(height, block.hash, block.parent_hash, tuple(txids), tuple(arrived))
+            )
+        return found
+
+    async def pending(self, known: frozenset[str]) -> PendingView:
+        return PendingView(frozenset(self.pool) - known)
 
     async def quote_fee(self) -> FeeQuote:
         return self.quote

@@ -66,7 +66,12 @@ class TestCursor:
     async def test_follows_a_chain_that_became_shorter(self, books: Books) -> None:
         books.chain.mine(5)
         await books.watch.watch_once()
+        before = await known_blocks(books)
         books.chain.rollback(3)
+        await books.watch.watch_once()
+        # It may be a node that lags behind: what it has not got is not gone.
+        assert await known_blocks(books) == before
+        books.wait(61)
         await books.watch.watch_once()
         assert await known_blocks(books) == canonical(books)
 
@@ -113,12 +118,12 @@ class TestConfirmation:
     async def test_names_the_batches_that_moved_until_they_are_settled(self, books: Books) -> None:
         batch_id = await books.broadcast(100)
         books.chain.mine(2)
-        assert await books.watch.watch_once() == []
+        assert (await books.watch.watch_once()).batches == []
         books.chain.mine()
-        assert await books.watch.watch_once() == [batch_id]
-        assert await books.watch.watch_once() == [batch_id]
+        assert (await books.watch.watch_once()).batches == [batch_id]
+        assert (await books.watch.watch_once()).batches == [batch_id]
         await books.log.settle(batch_id)
-        assert await books.watch.watch_once() == []
+        assert (await books.watch.watch_once()).batches == []
 
     async def test_waits_for_the_finalized_block_where_the_chain_has_one(
         self, books: Books
@@ -294,7 +299,7 @@ class TestReorg:
         books.chain.rollback(2, forget=True)
         books.chain.mine(1)
         books.wait(11)
-        assert await books.watch.watch_once() == [batch_id]
+        assert (await books.watch.watch_once()).batches == [batch_id]
         assert await row_status(books, batch_id) == Status.BROADCAST
         assert len(books.chain.offered) == 2
         assert len(books.chain.pool) == 1

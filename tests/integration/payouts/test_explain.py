@@ -3,8 +3,9 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import FeeAboveCeilingError
+from domain.explanations import Explanation
 from domain.ports import FeeQuote
-from payouts.explain import Explanation, explain
+from payouts.explain import explain
 from payouts.queries import payout_detail
 from tests.support.books import Books
 

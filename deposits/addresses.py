@@ -1,0 +1,136 @@
+"""Addresses that are handed out, derived from a chain's extended public key alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.coins import KeyPosition
+from domain.errors import (
+    AccountNotReadyError,
+    DepositAddressNotFoundError,
+    IdempotencyKeyReusedError,
+    UnknownAssetError,
+)
+from domain.hd import EXTERNAL, derive_address
+from domain.ids import ADDRESS, derived_id
+from infra.paging import Page, paged
+from models.deposits import ChainAddress, HdAccount
+from models.wallets import Asset, Chain
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRequest:
+    """What a customer asks for; the same principal and key get the same address again."""
+
+    user_id: str
+    asset: str
+    label: str | None
+    principal: str
+    idempotency_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class DepositAddress:
+    """An address with the chain it is on."""
+
+    row: ChainAddress
+    chain: Chain
+
+
+async def issue(session: AsyncSession, request: AddressRequest, *, clock: Clock) -> DepositAddress:
+    """
+    Return a fresh address for deposits of an asset.
+
+    Raises:
+        UnknownAssetError: There is no such asset, or it is disabled.
+        AccountNotReadyError: The signer has not made the chain's keys yet.
+        IdempotencyKeyReusedError: The key was used for another asset.
+    """
+    address_id = derived_id(ADDRESS, request.principal, request.idempotency_key)
+    asset = await session.get(Asset, request.asset)
+    if asset is None or not asset.enabled:
+        msg = f"There is no asset {request.asset!r}."
+        raise UnknownAssetError(msg)
+    # Locked, so that no two addresses get one index.
+    account = await _locked_account(session, asset.chain_id)
+    chain = await session.get_one(Chain, asset.chain_id)
+    row = await session.get(ChainAddress, address_id)
+    if row is not None and (row.user_id, row.asset) != (request.user_id, request.asset):
+        raise IdempotencyKeyReusedError
+    if row is None:
+        row = _derived(account, address_id, request, clock=clock)
+        account.next_external_index += 1
+        session.add(row)
+        await session.flush()
+    return DepositAddress(row, chain)
+
+
+async def find(session: AsyncSession, address_id: str, *, user_id: str | None) -> DepositAddress:
+    """
+    Return one handed-out address; ``user_id`` restricts it to what is theirs.
+
+    Raises:
+        DepositAddressNotFoundError: There is none, or it is somebody else's.
+    """
+    query = _handed_out().where(ChainAddress.id == address_id)
+    if user_id is not None:
+        query = query.where(ChainAddress.user_id == user_id)
+    row = (await session.exec(query)).first()
+    if row is None:
+        raise DepositAddressNotFoundError
+    return DepositAddress(*row)
+
+
+async def list_addresses(
+    session: AsyncSession, page: Page, *, user_id: str | None, asset: str | None
+) -> Sequence[tuple[ChainAddress, Chain]]:
+    """Return a page of handed-out addresses, newest first, and one row more."""
+    query = _handed_out()
+    if user_id is not None:
+        query = query.where(ChainAddress.user_id == user_id)
+    if asset is not None:
+        query = query.where(ChainAddress.asset == asset)
+    query = paged(query, page, created_at=ChainAddress.created_at, row_id=ChainAddress.id)
+    rows: Sequence[tuple[ChainAddress, Chain]] = (await session.exec(query)).all()
+    return rows
+
+
+def _handed_out() -> Any:
+    return (
+        select(ChainAddress, Chain)
+        .join(Chain, col(Chain.id) == col(ChainAddress.chain_id))
+        .where(ChainAddress.branch == EXTERNAL)
+    )
+
+
+def _derived(
+    account: HdAccount, address_id: str, request: AddressRequest, *, clock: Clock
+) -> ChainAddress:
+    position = KeyPosition(EXTERNAL, account.next_external_index)
+    derived = derive_address(account.chain_id, account.xpub, position)
+    return ChainAddress(
+        id=address_id,
+        chain_id=account.chain_id,
+        address=derived.address,
+        lookup_key=derived.lookup_key,
+        branch=position.branch,
+        index=position.index,
+        user_id=request.user_id,
+        asset=request.asset,
+        label=request.label,
+        created_at=clock.now(),
+    )
+
+
+async def _locked_account(session: AsyncSession, chain_id: str) -> HdAccount:
+    found = await session.exec(
+        select(HdAccount).where(HdAccount.chain_id == chain_id).with_for_update()
+    )
+    account = found.first()
+    if account is None:
+        raise AccountNotReadyError
+    return account

@@ -1,0 +1,271 @@
+"""
+From blocks to deposits and coins: which movements went to our addresses.
+
+One query finds our addresses among everything that a run of blocks paid, and one more our coins
+among everything it spent, however many addresses and coins we have.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Integer, LargeBinary, String, any_, bindparam, func
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from deposits.history import move
+from domain.clock import Clock
+from domain.deposits import (
+    ConfirmationTier,
+    DepositReason,
+    DepositStatus,
+    confirmations_for,
+)
+from domain.hd import EXTERNAL
+from domain.ids import DEPOSIT, derived_id
+from domain.scanning import Incoming, Outpoint, ScannedBlock
+from domain.utxo.networks import NETWORKS
+from models.chain_transactions import ChainAttempt
+from models.deposits import ChainAddress, ChainDeposit, Utxo
+from models.wallets import Asset, Chain
+
+logger = logging.getLogger(__name__)
+
+_VOUT = "vout:"
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A movement to an address of ours, and the block that holds it, if one does."""
+
+    incoming: Incoming
+    address: ChainAddress
+    block: ScannedBlock | None
+
+
+async def arrivals_in(
+    session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock]
+) -> list[Arrival]:
+    """Return the movements to our addresses, in the order of the chain."""
+    everything = [(i, block) for block in blocks for i in block.incoming]
+    addresses = await _addresses(session, chain_id, {i.lookup_key for i, _ in everything})
+    return [
+        Arrival(incoming, addresses[incoming.lookup_key], block)
+        for incoming, block in everything
+        if incoming.lookup_key in addresses
+    ]
+
+
+async def arrivals_among(
+    session: AsyncSession, chain_id: str, incoming: Sequence[Incoming]
+) -> list[Arrival]:
+    """Return the unconfirmed movements to our addresses."""
+    addresses = await _addresses(session, chain_id, {i.lookup_key for i in incoming})
+    return [
+        Arrival(i, addresses[i.lookup_key], None) for i in incoming if i.lookup_key in addresses
+    ]
+
+
+async def record(
+    session: AsyncSession, chain: Chain, arrivals: Sequence[Arrival], *, clock: Clock
+) -> int:
+    """
+    Write what arrived as deposits and coins; return how many deposits were not known before.
+
+    What our own transactions move between our addresses is no deposit.
+    """
+    if not arrivals:
+        return 0
+    own = await _own_txids(session, {a.incoming.txid for a in arrivals})
+    await _record_coins(session, chain, [a for a in arrivals if a.block], clock=clock)
+    from_others = [
+        a for a in arrivals if a.incoming.txid not in own and a.address.branch == EXTERNAL
+    ]
+    return await _record_deposits(session, chain, from_others, clock=clock)
+
+
+async def spend(session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock]) -> None:
+    """Mark our coins that these blocks spend; one spent by a stranger is a stolen key."""
+    spenders = {outpoint: (txid, b.hash) for b in blocks for outpoint, txid in b.spent}
+    if not spenders:
+        return
+    coins = await _coins(session, chain_id, spenders)
+    own = await _own_txids(session, {spenders[outpoint][0] for outpoint in coins})
+    for outpoint, coin in coins.items():
+        coin.spent_txid, coin.spent_block_hash = spenders[outpoint]
+        if coin.spent_txid not in own:
+            logger.critical("coin %s:%d was spent by a stranger", coin.txid, coin.output_index)
+
+
+async def _addresses(
+    session: AsyncSession, chain_id: str, keys: Collection[bytes]
+) -> Mapping[bytes, ChainAddress]:
+    if not keys:
+        return {}
+    found = await session.exec(
+        select(ChainAddress).where(
+            ChainAddress.chain_id == chain_id,
+            col(ChainAddress.lookup_key) == any_(bindparam(None, list(keys), ARRAY(LargeBinary))),
+        )
+    )
+    return {address.lookup_key: address for address in found}
+
+
+async def _own_txids(session: AsyncSession, txids: Collection[str]) -> set[str]:
+    found = await session.exec(
+        select(ChainAttempt.txid).where(
+            col(ChainAttempt.txid) == any_(bindparam(None, list(txids), ARRAY(String)))
+        )
+    )
+    return {str(txid) for txid in found}
+
+
+async def _coins(
+    session: AsyncSession, chain_id: str, outpoints: Iterable[Outpoint]
+) -> Mapping[Outpoint, Utxo]:
+    wanted = list(outpoints)
+    spent = (
+        func.unnest(
+            bindparam(None, [o.txid for o in wanted], ARRAY(String)),
+            bindparam(None, [o.index for o in wanted], ARRAY(Integer)),
+        )
+        .table_valued("txid", "output_index")
+        .render_derived()
+    )
+    found = await session.exec(
+        select(Utxo)
+        .join(
+            spent,
+            (col(Utxo.txid) == spent.c.txid) & (col(Utxo.output_index) == spent.c.output_index),
+        )
+        .where(Utxo.chain_id == chain_id)
+        .order_by(col(Utxo.txid), col(Utxo.output_index))
+        .with_for_update(of=Utxo)
+    )
+    return {Outpoint(coin.txid, coin.output_index): coin for coin in found}
+
+
+async def _record_coins(
+    session: AsyncSession, chain: Chain, arrivals: Sequence[Arrival], *, clock: Clock
+) -> None:
+    for arrival in arrivals:
+        incoming, block = arrival.incoming, arrival.block
+        if block is None or not incoming.position.startswith(_VOUT):
+            continue
+        index = int(incoming.position.removeprefix(_VOUT))
+        coin = await session.get(Utxo, (chain.id, incoming.txid, index), with_for_update=True)
+        coin = coin or Utxo(
+            chain_id=chain.id,
+            txid=incoming.txid,
+            output_index=index,
+            address_id=arrival.address.id,
+            amount_minor=incoming.amount_minor,
+            is_coinbase=incoming.is_coinbase,
+            is_hot=arrival.address.branch != EXTERNAL,
+            created_at=clock.now(),
+        )
+        coin.block_height, coin.block_hash = block.height, block.hash
+        session.add(coin)
+    await session.flush()
+
+
+async def _record_deposits(
+    session: AsyncSession, chain: Chain, arrivals: Sequence[Arrival], *, clock: Clock
+) -> int:
+    if not arrivals:
+        return 0
+    assets = await _assets(session, chain)
+    new = 0
+    for arrival in arrivals:
+        deposit_id = deposit_id_of(chain.id, arrival)
+        deposit = await session.get(ChainDeposit, deposit_id, with_for_update=True)
+        if deposit is None:
+            _add(session, chain, assets, arrival, clock=clock)
+            new += 1
+        elif arrival.block is not None and deposit.block_hash != arrival.block.hash:
+            _place(session, deposit, arrival.block, clock=clock)
+        elif deposit.status == DepositStatus.FORGOTTEN:
+            move(session, deposit, DepositStatus.SEEN, clock=clock, detail="seen again")
+    await session.flush()
+    return new
+
+
+def deposit_id_of(chain_id: str, arrival: Arrival) -> str:
+    """Return the id that this movement has, whatever block holds it."""
+    i = arrival.incoming
+    return derived_id(
+        DEPOSIT, chain_id, i.txid, i.position, arrival.address.id, str(i.amount_minor)
+    )
+
+
+def _add(
+    session: AsyncSession,
+    chain: Chain,
+    assets: Mapping[str | None, Asset],
+    arrival: Arrival,
+    *,
+    clock: Clock,
+) -> None:
+    incoming, address = arrival.incoming, arrival.address
+    asset = assets.get(incoming.contract_address)
+    reason = _reason(asset, incoming.amount_minor)
+    deposit = ChainDeposit(
+        id=deposit_id_of(chain.id, arrival),
+        chain_id=chain.id,
+        address_id=address.id,
+        user_id=str(address.user_id),
+        asset=asset.code if asset else None,
+        contract_address=incoming.contract_address,
+        txid=incoming.txid,
+        position=incoming.position,
+        amount_minor=incoming.amount_minor,
+        is_coinbase=incoming.is_coinbase,
+        status=DepositStatus.SEEN if reason is None else DepositStatus.IGNORED,
+        reason_code=reason,
+        confirmations_required=_confirmations(chain, asset, incoming),
+        seen_at=clock.now(),
+    )
+    if arrival.block is None:
+        move(session, deposit, DepositStatus.SEEN, clock=clock, detail="unconfirmed")
+    else:
+        _place(session, deposit, arrival.block, clock=clock)
+
+
+def _place(
+    session: AsyncSession, deposit: ChainDeposit, block: ScannedBlock, *, clock: Clock
+) -> None:
+    deposit.block_height, deposit.block_hash = block.height, block.hash
+    deposit.missing_since = None
+    status = DepositStatus(deposit.status)
+    if not deposit.is_booked and status is not DepositStatus.REVERSED:
+        status = DepositStatus.CONFIRMING
+    move(session, deposit, status, clock=clock, detail=f"in block {block.height}")
+
+
+def _reason(asset: Asset | None, amount_minor: int) -> DepositReason | None:
+    if asset is None:
+        return DepositReason.UNLISTED_ASSET
+    if not asset.enabled:
+        return DepositReason.ASSET_DISABLED
+    return DepositReason.BELOW_MINIMUM if amount_minor < asset.deposit_min_minor else None
+
+
+def _confirmations(chain: Chain, asset: Asset | None, incoming: Incoming) -> int:
+    tiers = [
+        ConfirmationTier(
+            int(tier["up_to_minor"]) if tier["up_to_minor"] is not None else None,
+            int(tier["confirmations"]),
+        )
+        for tier in (asset.deposit_tiers if asset else ())
+    ]
+    needed = confirmations_for(incoming.amount_minor, tiers, otherwise=chain.confirmations_min)
+    if incoming.is_coinbase and chain.id in NETWORKS:
+        return max(needed, NETWORKS[chain.id].coinbase_maturity)
+    return needed
+
+
+async def _assets(session: AsyncSession, chain: Chain) -> Mapping[str | None, Asset]:
+    """Return the chain's assets by token contract; None is the native coin."""
+    found = await session.exec(select(Asset).where(Asset.chain_id == chain.id))
+    return {asset.contract_address: asset for asset in found}

@@ -1,0 +1,123 @@
+"""
+The cursor: the blocks that we have read, highest last, and what a reorg takes back.
+
+A block and what it means for us are written in one unit of work, so a crash neither skips a block
+nor reads it twice with effect. A block that leaves the chain takes back what it said.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from deposits.history import move
+from domain.clock import Clock
+from domain.deposits import DepositStatus
+from domain.errors import InvariantError
+from domain.scanning import ScannedBlock
+from models.chain_transactions import ChainBlock
+from models.deposits import ChainDeposit, Utxo
+from watcher.fates import unmine
+
+BLOCKS_KEPT = 20_000
+"""Deepest reorg we can follow; older block hashes are forgotten."""
+
+FIRST_LOOK_BACK = 256
+"""How many blocks below the tip the very first scan begins."""
+
+
+async def cursor_of(session: AsyncSession, chain_id: str) -> ChainBlock | None:
+    """Return the highest block that was read, or None before the first."""
+    found = await session.exec(
+        select(ChainBlock)
+        .where(ChainBlock.chain_id == chain_id)
+        .order_by(col(ChainBlock.height).desc())
+        .limit(1)
+    )
+    return found.first()
+
+
+async def stored_hash(session: AsyncSession, chain_id: str, height: int) -> str | None:
+    """Return the hash of the block that we read at this height."""
+    block = await session.get(ChainBlock, (chain_id, height))
+    return block.hash if block else None
+
+
+async def advance(
+    session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock], *, clock: Clock
+) -> None:
+    """Move the cursor over these blocks and forget what lies too deep to come back."""
+    now = clock.now()
+    await session.execute(
+        insert(ChainBlock),
+        [
+            {
+                "chain_id": chain_id,
+                "height": block.height,
+                "hash": block.hash,
+                "parent_hash": block.parent_hash,
+                "seen_at": now,
+            }
+            for block in blocks
+        ],
+    )
+    await session.execute(
+        delete(ChainBlock).where(
+            col(ChainBlock.chain_id) == chain_id,
+            col(ChainBlock.height) <= blocks[-1].height - BLOCKS_KEPT,
+        )
+    )
+
+
+async def step_back(session: AsyncSession, block: ChainBlock, *, clock: Clock) -> set[str]:
+    """
+    Take back a block that left the chain; return the batches that it concerns.
+
+    Raises:
+        InvariantError: It was the last one we know, far above the genesis block.
+    """
+    batches = await unmine(session, block.chain_id, block.hash, clock=clock)
+    await _displace_deposits(session, block, clock=clock)
+    await _displace_coins(session, block)
+    await session.execute(
+        delete(ChainBlock).where(
+            col(ChainBlock.chain_id) == block.chain_id, col(ChainBlock.height) == block.height
+        )
+    )
+    left = await session.exec(
+        select(func.count()).select_from(ChainBlock).where(ChainBlock.chain_id == block.chain_id)
+    )
+    if left.one() == 0 and block.height > FIRST_LOOK_BACK:
+        msg = f"Reorg below every known block of {block.chain_id}; rescan by hand."
+        raise InvariantError(msg)
+    return batches
+
+
+async def _displace_deposits(session: AsyncSession, block: ChainBlock, *, clock: Clock) -> None:
+    found = await session.exec(
+        select(ChainDeposit)
+        .where(ChainDeposit.chain_id == block.chain_id, ChainDeposit.block_hash == block.hash)
+        .order_by(col(ChainDeposit.id))
+        .with_for_update()
+    )
+    for deposit in found:
+        deposit.block_hash = deposit.block_height = None
+        status = DepositStatus(deposit.status)
+        if status is DepositStatus.CONFIRMING:
+            status = DepositStatus.SEEN
+        move(session, deposit, status, clock=clock, detail=f"block {block.height} left the chain")
+
+
+async def _displace_coins(session: AsyncSession, block: ChainBlock) -> None:
+    await session.execute(
+        update(Utxo)
+        .where(col(Utxo.chain_id) == block.chain_id, col(Utxo.block_hash) == block.hash)
+        .values(block_hash=None, block_height=None)
+    )
+    await session.execute(
+        update(Utxo)
+        .where(col(Utxo.chain_id) == block.chain_id, col(Utxo.spent_block_hash) == block.hash)
+        .values(spent_txid=None, spent_block_hash=None)
+    )
