@@ -3,7 +3,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test check fmt lock bench crash clean
+.PHONY: help setup demo up nodes test check fmt lock bench crash clean
 ARGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -24,7 +24,10 @@ demo: setup ## Run the guided tour on a local stack of its own
 up: setup ## Start the local stack and keep it running until Ctrl-C
 	@$(BIN)/strongroom up $(ARGS)
 
-test: check ## Run the checks, then every test
+nodes: setup ## Fetch the nodes that tests run against, once, into the cache
+	@$(BIN)/python -m devnet.litecoin_node
+
+test: check nodes ## Run the checks, then every test
 	$(BIN)/python -m pytest $(ARGS)
 
 check: setup ## Lint, formatting, types, layers, sizes

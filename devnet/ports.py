@@ -15,6 +15,8 @@ SERVICE_NAMES = {
     "temporal": "Temporal",
     "temporal_ui": "the Temporal UI",
     "evm": "the EVM node",
+    "bitcoin": "the Bitcoin node",
+    "litecoin": "the Litecoin node",
     "metrics": "the workers' metrics",
 }
 
@@ -36,6 +38,8 @@ class Ports:
     temporal: int = 7233
     temporal_ui: int = 8233
     evm: int = 8545
+    bitcoin: int = 18443
+    litecoin: int = 19443
     metrics: int = 9464
     """The first of the workers' and the signer's Prometheus endpoints; the next ones follow."""
 

@@ -1,8 +1,8 @@
 """
 Secrets of one local stack: made at random on its first start, kept in its state folder.
 
-The file is readable by its owner alone. It is never made anew: whoever loses the wallets' keys has
-lost the wallets.
+The file is readable by its owner alone. Its keys are never made anew: whoever loses the wallets'
+keys has lost the wallets.
 """
 
 import json
@@ -33,6 +33,12 @@ class Secrets:
     codec_keys: str = field(default_factory=_keyring("codec-1"))
     data_keys: str = field(default_factory=_keyring("data-1"))
     wallet_keys: str = field(default_factory=_keyring("wallet-1"))
+    bitcoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
+    litecoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
+
+
+REPLACEABLE = frozenset({"bitcoin_rpc_password", "litecoin_rpc_password"})
+"""Nothing is lost with these: a folder from before they existed is given new ones."""
 
 
 def load_or_create(state_dir: Path) -> Secrets:
@@ -49,10 +55,14 @@ def load_or_create(state_dir: Path) -> Secrets:
         return chosen
     try:
         stored = json.loads(path.read_text())
-        return Secrets(**{item.name: str(stored[item.name]) for item in fields(Secrets)})
-    except (ValueError, KeyError, TypeError) as error:
+        needed = {item.name for item in fields(Secrets)} - (REPLACEABLE - stored.keys())
+        chosen = Secrets(**{name: str(stored[name]) for name in needed})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = f"{path} does not hold this stack's secrets; restore it from a backup."
         raise StateDamagedError(msg) from error
+    if REPLACEABLE - stored.keys():
+        _write(path, chosen)
+    return chosen
 
 
 def _write(path: Path, chosen: Secrets) -> None:

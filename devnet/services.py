@@ -20,6 +20,7 @@ from devnet.ports import LOOPBACK
 from devnet.site import EVM_CHAIN_ID, Site
 from devnet.supervisor import ManagedProcess, run_to_end
 from devnet.temporal import is_polled
+from devnet.utxo_node import UtxoNode
 from domain.workflow_ids import SIGNING_QUEUE, WALLET_QUEUE
 
 _TIMEOUT_S = 3.0
@@ -31,19 +32,25 @@ class Service(StrEnum):
     POSTGRES = "postgres"
     TEMPORAL = "temporal"
     EVM = "evm"
+    BITCOIN = "bitcoin"
+    LITECOIN = "litecoin"
     MIGRATIONS = "migrations"
     SIGNER = "signer"
     WORKER = "worker"
     API = "api"
 
 
-SERVERS = frozenset({Service.POSTGRES, Service.TEMPORAL, Service.EVM})
+SERVERS = frozenset(
+    {Service.POSTGRES, Service.TEMPORAL, Service.EVM, Service.BITCOIN, Service.LITECOIN}
+)
 """What is not ours, and what ours need."""
 
 PORTS_OF: Mapping[Service, tuple[str, ...]] = {
     Service.POSTGRES: ("postgres",),
     Service.TEMPORAL: ("temporal", "temporal_ui"),
     Service.EVM: ("evm",),
+    Service.BITCOIN: ("bitcoin",),
+    Service.LITECOIN: ("litecoin",),
     Service.API: ("api",),
     Service.WORKER: ("metrics",),
     Service.SIGNER: ("metrics",),
@@ -72,6 +79,24 @@ def evm_process(site: Site, *, block_time_s: str | None) -> ManagedProcess:
         on_tick=node.keep_good_copy,
         stop_signal=signal.SIGINT,
     )
+
+
+def bitcoin_process(site: Site) -> ManagedProcess:
+    """Return the Bitcoin node's process: ``bitcoind``, or else our development node."""
+    from devnet.bitcoin_daemon import bitcoin_node  # noqa: PLC0415 - only where wanted
+
+    folder = site.state_dir.resolve() / "bitcoin"
+    node = bitcoin_node(folder, site.ports.bitcoin, password=site.secrets.bitcoin_rpc_password)
+    return _utxo_process(site, "bitcoin", node)
+
+
+def litecoin_process(site: Site) -> ManagedProcess:
+    """Return the Litecoin node's process; the first time ever this fetches it, so use a thread."""
+    from devnet.litecoin_node import litecoin_node  # noqa: PLC0415 - only where wanted
+
+    folder = site.state_dir.resolve() / "litecoin"
+    node = litecoin_node(folder, site.ports.litecoin, password=site.secrets.litecoin_rpc_password)
+    return _utxo_process(site, "litecoin", node)
 
 
 def worker_name(queues: Sequence[str | None], index: int) -> str:
@@ -134,6 +159,20 @@ async def migrate(site: Site) -> None:
         env=migration_environment(site),
         log_path=site.log_path("migrations"),
         cwd=site.code_dir,
+    )
+
+
+def _utxo_process(site: Site, name: str, node: UtxoNode) -> ManagedProcess:
+    return ManagedProcess(
+        name,
+        node.command(),
+        env=node.env,
+        log_path=site.log_path(name),
+        pid_path=site.pid_path(name),
+        cwd=node.cwd,
+        ready=lambda _pid: asyncio.to_thread(node.is_ready),
+        pre_start=node.prepare,
+        on_tick=node.flush,
     )
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from devnet.errors import StateInUseError
 from devnet.ports import LOOPBACK, Ports
 from devnet.secrets import Secrets, load_or_create
+from devnet.utxo_node import rpc_url
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEFAULT_STATE_DIR = Path(".strongroom")
@@ -77,6 +78,16 @@ class Site:
     def evm_url(self) -> str:
         """The EVM node's JSON-RPC address."""
         return f"http://{LOOPBACK}:{self.ports.evm}"
+
+    @property
+    def bitcoin_url(self) -> str:
+        """The Bitcoin node's JSON-RPC address, with user and password: not to be shown."""
+        return rpc_url(self.ports.bitcoin, self.secrets.bitcoin_rpc_password)
+
+    @property
+    def litecoin_url(self) -> str:
+        """The Litecoin node's JSON-RPC address, with user and password: not to be shown."""
+        return rpc_url(self.ports.litecoin, self.secrets.litecoin_rpc_password)
 
     def database_url(self, role: str = "postgres", *, database: str = DATABASE) -> str:
         """Return the URL of a database as the superuser or as one of the processes' roles."""

@@ -1,5 +1,5 @@
 """
-The local stack: PostgreSQL, Temporal, an EVM node, and our own processes, started in order.
+The local stack: PostgreSQL, Temporal, chain nodes, and our own processes, started in order.
 
 ``async with Stack(folder) as stack`` is all a test needs; ``strongroom up`` adds ``supervise``.
 Everything it keeps is in the state folder, so a stack that is started again goes on where it was.
@@ -25,7 +25,9 @@ from devnet.temporal import temporal_process
 Progress = Callable[[str], None]
 """Told in one line what the stack does next."""
 
-ALL_SERVICES = frozenset(Service)
+ALL_SERVICES = frozenset(Service) - {Service.LITECOIN}
+"""All that runs unless told otherwise; the Litecoin node, which is fetched, only when asked for."""
+
 LEFTOVER_WAIT_S = 10.0
 RESTART_DELAY_S = 1.0
 RESTART_DELAY_MAX_S = 30.0
@@ -85,7 +87,7 @@ class Stack:
         return self._processes
 
     def process(self, name: str) -> ManagedProcess:
-        """Return one process: postgres, temporal, evm, signer, worker, worker-…, api."""
+        """Return one process: a server's name (``SERVERS``), signer, worker, worker-…, api."""
         return self._processes[name]
 
     async def up(self, progress: Progress = lambda _line: None) -> None:
@@ -154,6 +156,11 @@ class Stack:
                     services.evm_process, self.site, block_time_s=self._block_time_s
                 )
             )
+        if Service.BITCOIN in self._services:
+            found.append(await asyncio.to_thread(services.bitcoin_process, self.site))
+        if Service.LITECOIN in self._services:
+            progress("looking for the Litecoin node (fetched once)")
+            found.append(await asyncio.to_thread(services.litecoin_process, self.site))
         return found
 
     def _own_processes(self) -> list[ManagedProcess]:

@@ -19,6 +19,8 @@ def addresses(site: Site, services: Collection[Service]) -> list[tuple[str, str]
             ("Temporal", site.temporal_address),
         ],
         Service.EVM: [(f"EVM node (chain {EVM_CHAIN_ID})", site.evm_url)],
+        Service.BITCOIN: [("Bitcoin node (regtest)", f"http://{LOOPBACK}:{site.ports.bitcoin}")],
+        Service.LITECOIN: [("Litecoin node (regtest)", f"http://{LOOPBACK}:{site.ports.litecoin}")],
         Service.POSTGRES: [("PostgreSQL", f"postgresql://postgres@{server}/{DATABASE}")],
     }
     shown = [row for service, group in rows.items() if service in services for row in group]

@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.support.postgres",
     "tests.support.evm",
+    "tests.support.utxo_nodes",
     "tests.support.books",
     "tests.support.temporal",
 ]

@@ -49,7 +49,7 @@ def create_app():
     return app
 """
 
-WITHOUT_CHAIN = frozenset(Service) - {Service.EVM}
+WITHOUT_CHAIN = frozenset(Service) - {Service.EVM, Service.BITCOIN, Service.LITECOIN}
 
 
 @pytest.fixture

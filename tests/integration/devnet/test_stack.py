@@ -5,10 +5,13 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psycopg
 import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -19,7 +22,9 @@ from devnet.ports import Ports
 from devnet.services import Service
 from devnet.site import NAMESPACE
 from devnet.stack import Stack
+from domain.utxo.networks import BITCOIN_REGTEST, LITECOIN_REGTEST
 from infra.search_attributes import SEARCH_ATTRIBUTES
+from tests.support.utxo_nodes import Key
 
 POSTGRES = frozenset({Service.POSTGRES})
 
@@ -68,6 +73,27 @@ def execute(stack: Stack, statement: str) -> list[tuple[object, ...]]:
 
 def owner_of(path: str) -> str:
     return Path(path).owner()
+
+
+def call(url: str, method: str, *params: object) -> Any:
+    answer = httpx.post(url, json={"id": 1, "method": method, "params": params}).json()
+    assert answer["error"] is None, answer
+    return answer["result"]
+
+
+def coins_bytes(stack: Stack, service: Service) -> int:
+    """Return how much of the coins' database is on disk."""
+    folder = stack.site.state_dir / service / "regtest" / "chainstate"
+    return sum(path.stat().st_size for path in folder.glob("*.log"))
+
+
+def wait_for_coins(stack: Stack, service: Service, *, other_than: int) -> None:
+    while coins_bytes(stack, service) == other_than:
+        time.sleep(0.05)
+
+
+def status_of(url: str) -> int:
+    return httpx.post(url, json={"method": "getblockcount"}).status_code
 
 
 def exists(path: Path) -> bool:
@@ -212,6 +238,35 @@ class TestTemporal:
                 ListSearchAttributesRequest(namespace=NAMESPACE)
             )
         assert set(SEARCH_ATTRIBUTES) <= set(known.custom_attributes)
+
+
+@pytest.mark.parametrize("service", [Service.BITCOIN, Service.LITECOIN])
+class TestUtxoNodes:
+    async def test_keep_their_chain_when_they_are_killed(
+        self, state_dir: Path, service: Service
+    ) -> None:
+        async with Stack(state_dir, ports=Ports.free(), services={service}) as stack:
+            url = getattr(stack.site, f"{service}_url")
+            network = {Service.BITCOIN: BITCOIN_REGTEST}.get(service, LITECOIN_REGTEST)
+            written_bytes = coins_bytes(stack, service)
+            call(url, "generatetoaddress", 3, Key().address(network))
+            # The development node has no such folder: it writes each block down at once.
+            if written_bytes:
+                await asyncio.to_thread(wait_for_coins, stack, service, other_than=written_bytes)
+
+            stack.process(service).kill()
+            await stack.process(service).restart_until_ready()
+
+            assert call(url, "getblockcount") == 3
+
+    async def test_goes_on_with_the_same_login(self, state_dir: Path, service: Service) -> None:
+        ports = Ports.free()
+        async with Stack(state_dir, ports=ports, services={service}) as first:
+            url = getattr(first.site, f"{service}_url")
+
+        async with Stack(state_dir, ports=ports, services={service}):
+            assert call(url, "getblockchaininfo")["chain"] == "regtest"
+            assert status_of(url.replace("strongroom:", "strongroom:x")) == 401
 
 
 class TestRunUp:

@@ -1,12 +1,12 @@
 import json
 import stat
-from dataclasses import astuple
+from dataclasses import asdict, astuple
 from pathlib import Path
 
 import pytest
 
 from devnet.errors import StateDamagedError
-from devnet.secrets import FILE_NAME, load_or_create
+from devnet.secrets import FILE_NAME, REPLACEABLE, load_or_create
 from infra.keyring import Keyring
 
 
@@ -42,6 +42,17 @@ class TestLoadOrCreate:
         with pytest.raises(StateDamagedError):
             load_or_create(tmp_path)
         assert (tmp_path / FILE_NAME).read_text() == content
+
+    def test_gives_an_older_folder_the_passwords_it_lacks(self, tmp_path: Path) -> None:
+        made = asdict(load_or_create(tmp_path))
+        older = {name: value for name, value in made.items() if name not in REPLACEABLE}
+        (tmp_path / FILE_NAME).write_text(json.dumps(older))
+
+        mended = asdict(load_or_create(tmp_path))
+
+        assert older.items() <= mended.items()
+        assert json.loads((tmp_path / FILE_NAME).read_text()) == mended
+        assert all(mended[name] for name in REPLACEABLE)
 
     def test_does_not_show_secrets_when_printed(self, tmp_path: Path) -> None:
         made = load_or_create(tmp_path)

@@ -1,3 +1,4 @@
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,10 @@ class TestAddresses:
     def test_shows_no_secret(self, site: Site) -> None:
         shown = str(addresses(site, frozenset(Service)))
 
-        assert site.secrets.postgres_password not in shown
+        secrets = astuple(site.secrets)
+        assert not any(secret in shown for secret in secrets)
+        assert f":{site.ports.bitcoin}" in shown
+        assert f":{site.ports.litecoin}" in shown
         assert str(site.ports.api) in shown
 
     def test_leaves_out_what_does_not_run(self, site: Site) -> None:
