@@ -29,10 +29,11 @@ from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
 from chains.registry import open_outlet
+from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
-from domain.ports import AccountOutlet
+from domain.ports import ChainOutlet
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -48,13 +49,14 @@ from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
 from models.wallets import BlockchainWallet, Chain, WalletType
 from outgoing.account_planner import AccountPlanner
+from outgoing.coin_planner import CoinPlanner
 from outgoing.log import PostgresOutgoingLog
-from outgoing.runner import PostgresChainRunner
+from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
-from watcher.fates import AccountFates
+from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
@@ -90,7 +92,7 @@ class Process:
     client: Client
     database: Database
     workers: list[Worker] = field(default_factory=list)
-    outlets: list[AccountOutlet] = field(default_factory=list)
+    outlets: list[ChainOutlet] = field(default_factory=list)
 
 
 def sandbox() -> SandboxedWorkflowRunner:
@@ -137,14 +139,18 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
 
 def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Worker:
     """Serve the steps that ask this chain's nodes."""
-    urls = [url.strip() for url in settings.evm_rpc_urls.split(",") if url.strip()]
-    outlet = open_outlet(chain.id, chain.family, urls)
+    outlet = open_outlet(chain.id, chain.family, settings.rpc_urls[chain.id])
     process.outlets.append(outlet)
+    planner: Planner
+    fates: FateReader
+    if isinstance(outlet, CoinOutlet):
+        planner, fates = CoinPlanner(process.database, outlet, CLOCK), CoinFates()
+    else:
+        planner = AccountPlanner(process.database, outlet, CLOCK)
+        fates = AccountFates(outlet)
     steps = ChainActivities(
-        PostgresChainRunner(
-            process.database, outlet, AccountPlanner(process.database, outlet, CLOCK), CLOCK
-        ),
-        PostgresChainWatch(process.database, outlet, AccountFates(outlet), CLOCK),
+        PostgresChainRunner(process.database, outlet, planner, CLOCK),
+        PostgresChainWatch(process.database, outlet, fates, CLOCK),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,
     )
@@ -283,7 +289,10 @@ async def _add_wallet_workers(
     if queue in (None, WALLET_QUEUE):
         process.workers.append(wallet_worker(process))
     for chain in await known_chains(process.database):
-        if queue in (None, chain_queue(chain.id)):
+        is_wanted = queue in (None, chain_queue(chain.id))
+        if is_wanted and chain.id not in settings.rpc_urls:
+            logger.warning("no node of %s is set: this process does not serve it", chain.id)
+        elif is_wanted:
             process.workers.append(chain_worker(process, chain, settings))
     if not process.workers:
         msg = f"There is no task queue {queue!r}."

@@ -3,18 +3,22 @@
 from collections.abc import Sequence
 
 from chains.evm.outlet import EvmOutlet
+from chains.utxo.outlet import CoinOutlet
 from domain.errors import ValidationError
-from domain.ports import AccountOutlet
 
 
-def open_outlet(chain_id: str, family: str, rpc_urls: Sequence[str]) -> AccountOutlet:
+def open_outlet(chain_id: str, family: str, rpc_urls: Sequence[str]) -> EvmOutlet | CoinOutlet:
     """
     Return the outlet of a chain; it connects on its first call.
 
     Raises:
         ValidationError: No package speaks to this family.
     """
-    if family == "evm":
-        return EvmOutlet(chain_id, rpc_urls)
-    msg = f"Chains of family {family!r} are not supported."
-    raise ValidationError(msg)
+    match family:
+        case "evm":
+            return EvmOutlet(chain_id, rpc_urls)
+        case "utxo":
+            return CoinOutlet(chain_id, rpc_urls)
+        case _:
+            msg = f"Chains of family {family!r} are not supported."
+            raise ValidationError(msg)

@@ -13,10 +13,11 @@ from devnet.rich_uncle import RichUncle
 from devnet.site import EVM_CHAIN_ID
 from devnet.stack import Stack
 from domain.policy import PolicyDocument
+from domain.utxo.networks import BITCOIN_REGTEST
 from infra.database import Database
 from models.payouts import Policy
 from models.wallets import Asset, AssetKind
-from payouts.catalog import AssetEntry, Catalog, ChainEntry, apply_catalog
+from payouts.catalog import AssetEntry, Catalog, ChainEntry, DepositTier, apply_catalog
 from payouts.policy import store_policy
 
 CHAIN = f"eip155:{EVM_CHAIN_ID}"
@@ -24,11 +25,33 @@ ETHER, TOKEN = "ETH", "TUSD"
 ETHER_DECIMALS, TOKEN_DECIMALS = 18, 6
 ETHER_UNIT, TOKEN_UNIT = 10**ETHER_DECIMALS, 10**TOKEN_DECIMALS
 
+BITCOIN_CHAIN = BITCOIN_REGTEST.chain_id
+BTC, BTC_DECIMALS = "BTC", 8
+BTC_UNIT = 10**BTC_DECIMALS
+
+BITCOIN = AssetEntry(
+    code=BTC,
+    chain_id=BITCOIN_CHAIN,
+    kind=AssetKind.NATIVE,
+    decimals=BTC_DECIMALS,
+    name="Bitcoin",
+    payout_fee_minor=1_000,
+    payout_min_minor=1_000,
+    deposit_min_minor=1_000,
+    deposit_tiers=(
+        DepositTier(up_to_minor=BTC_UNIT // 100, confirmations=1),
+        DepositTier(up_to_minor=BTC_UNIT, confirmations=2),
+    ),
+    sweep_min_minor=10_000,
+)
+"""Small deposits are credited after one confirmation, others later."""
+
 POLICY = PolicyDocument.model_validate(
     {
         "rules": [
             {"asset": ETHER, "up_to_minor": str(ETHER_UNIT // 10), "approvals": 0},
             {"asset": ETHER, "up_to_minor": str(ETHER_UNIT), "approvals": 1},
+            {"asset": BTC, "up_to_minor": str(BTC_UNIT), "approvals": 0},
             {"asset": TOKEN, "up_to_minor": str(100 * TOKEN_UNIT), "approvals": 0},
             {"asset": TOKEN, "up_to_minor": str(1_000 * TOKEN_UNIT), "approvals": 1},
         ],
@@ -63,7 +86,13 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
                 name="Ether",
                 payout_fee_minor=ETHER_UNIT // 10_000,
             )
-            await apply_catalog(session, Catalog(chains=(chain,), assets=(ether,)))
+            await apply_catalog(
+                session,
+                Catalog(
+                    chains=(chain, *bitcoin_chain(confirmations_min, bump_after_s)),
+                    assets=(ether, BITCOIN),
+                ),
+            )
             known = await session.get(Asset, TOKEN)
             written = await session.exec(
                 select(Policy.version).where(col(Policy.created_by).is_not(None))
@@ -76,6 +105,24 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
                 await store_policy(session, POLICY, by="bootstrap")
     finally:
         await database.close()
+
+
+def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> tuple[ChainEntry, ...]:
+    """Return the Bitcoin chain of the local stack."""
+    return (
+        ChainEntry(
+            id=BITCOIN_CHAIN,
+            family="utxo",
+            name="Bitcoin regtest",
+            native_asset=BTC,
+            confirmations_min=confirmations_min,
+            max_fee_ceiling_minor=500_000,
+            bump_after_s=bump_after_s,
+            batch_size=10,
+            outputs_max=200,
+            sweep_interval_s=5,
+        ),
+    )
 
 
 async def _add_token(database: Database, uncle: RichUncle) -> None:

@@ -5,6 +5,7 @@ Nothing of the caller's environment is handed down but the few names below, so t
 another one's secrets, or a setting that a developer exported for something else.
 """
 
+import json
 import os
 
 from devnet.ports import LOOPBACK
@@ -34,7 +35,7 @@ def worker_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
     """Return a worker's environment: no wallet keys, no TOTP keys."""
     return {
         **_common(site, role="strongroom_worker"),
-        "STRONGROOM_EVM_RPC_URLS": site.evm_url,
+        "STRONGROOM_CHAIN_RPC_URLS": json.dumps(site.rpc_urls),
         "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
     }
 

@@ -17,6 +17,7 @@ from devnet.errors import StateInUseError
 from devnet.ports import LOOPBACK, Ports
 from devnet.secrets import Secrets, load_or_create
 from devnet.utxo_node import rpc_url
+from domain.utxo.networks import BITCOIN_REGTEST, LITECOIN_REGTEST
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
 DEFAULT_STATE_DIR = Path(".strongroom")
@@ -58,6 +59,15 @@ class Site:
     def pid_path(self, name: str) -> Path:
         """Return the pid file of a process."""
         return self.run_dir / f"{name}.pid"
+
+    @property
+    def rpc_urls(self) -> dict[str, list[str]]:
+        """Each chain's node, by CAIP-2 id; with credentials."""
+        return {
+            f"eip155:{EVM_CHAIN_ID}": [self.evm_url],
+            BITCOIN_REGTEST.chain_id: [self.bitcoin_url],
+            LITECOIN_REGTEST.chain_id: [self.litecoin_url],
+        }
 
     @property
     def api_url(self) -> str:

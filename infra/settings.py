@@ -7,9 +7,12 @@ against these classes.
 """
 
 from datetime import timedelta
+from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, TypeAdapter, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_URLS = TypeAdapter(dict[str, Annotated[list[str], Field(min_length=1)]])
 
 
 class _Process(BaseSettings):
@@ -62,12 +65,23 @@ class ApiSettings(_Process):
 class WorkerSettings(_Process):
     """Workers of the wallet and chain task queues."""
 
-    evm_rpc_urls: str = Field(
-        description="RPC endpoints of the EVM chain, comma separated; later ones are fall-backs."
+    chain_rpc_urls: SecretStr = Field(
+        description='RPC endpoints by chain, JSON: {"eip155:1": ["https://…"]}; best first.'
     )
     watch_interval: timedelta = Field(
         default=timedelta(seconds=1), description="How often the chain's tip is looked at."
     )
+
+    @property
+    def rpc_urls(self) -> dict[str, list[str]]:
+        """The endpoints of each chain, by CAIP-2 id; they may hold credentials."""
+        return _URLS.validate_json(self.chain_rpc_urls.get_secret_value())
+
+    @field_validator("chain_rpc_urls")
+    @classmethod
+    def _check_urls(cls, value: SecretStr) -> SecretStr:
+        _URLS.validate_json(value.get_secret_value())
+        return value
 
 
 class SignerSettings(_Process):

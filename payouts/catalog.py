@@ -1,18 +1,31 @@
 """The catalog of chains and assets: data that an owner applies, and everybody reads."""
 
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.addresses import parse_address
 from domain.errors import ConflictError
+from domain.utxo.networks import NETWORKS
 from models.wallets import Asset, AssetKind, Chain, Finality
 
 FIXED_OF_ASSET = ("chain_id", "kind", "contract_address", "decimals")
 """What may never change once an asset has been written: balances depend on it."""
+
+
+OUTPUTS_MAX = 2_000
+"""As many outputs of the largest kind fit in a standard transaction, beside some inputs."""
 
 
 class _Entry(BaseModel):
@@ -23,7 +36,7 @@ class ChainEntry(_Entry):
     """A chain as the catalog file describes it; see ``models.wallets.Chain`` for units."""
 
     id: str = Field(pattern=r"^[a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$")
-    family: str = Field(pattern="^evm$")
+    family: Literal["evm", "utxo"]
     name: str
     native_asset: str
     finality: Finality = Finality.DEPTH
@@ -32,6 +45,30 @@ class ChainEntry(_Entry):
     bump_after_s: int = Field(default=60, ge=1)
     batch_size: int = Field(default=50, ge=1, le=500)
     batch_wait_ms: int = Field(default=1_000, ge=0)
+    outputs_max: int = Field(default=1, ge=1, le=OUTPUTS_MAX)
+    sweep_interval_s: int = Field(default=3_600, ge=1)
+    sweep_fee_max_bps: int = Field(default=200, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _check_family(self) -> Self:
+        if self.family == "utxo" and self.id not in NETWORKS:
+            msg = f"{self.id} is not a Bitcoin-like network that is known."
+            raise ValueError(msg)
+        if self.family == "evm" and (self.outputs_max > 1 or self.id in NETWORKS):
+            msg = "An EVM transaction pays one payout, on a chain eip155:…."
+            raise ValueError(msg)
+        return self
+
+
+class DepositTier(_Entry):
+    """Deposits of at most so much need so many confirmations; null is any amount."""
+
+    up_to_minor: int | None = Field(default=None, ge=1)
+    confirmations: int = Field(ge=1)
+
+    @field_serializer("up_to_minor")
+    def _as_text(self, value: int | None) -> str | None:
+        return None if value is None else str(value)
 
 
 class AssetEntry(_Entry):
@@ -46,7 +83,23 @@ class AssetEntry(_Entry):
     payout_fee_minor: int = Field(default=0, ge=0)
     payout_min_minor: int = Field(default=1, ge=1)
     payout_max_minor: int | None = Field(default=None, ge=1)
+    deposit_min_minor: int = Field(default=1, ge=1)
+    deposit_tiers: tuple[DepositTier, ...] = ()
+    sweep_min_minor: int = Field(default=1, ge=1)
     enabled: bool = True
+
+    @field_validator("deposit_tiers")
+    @classmethod
+    def _check_tiers(cls, tiers: tuple[DepositTier, ...]) -> tuple[DepositTier, ...]:
+        """More money never needs fewer confirmations, and no tier hides another."""
+        for lower, higher in itertools.pairwise(tiers):
+            is_wider = lower.up_to_minor is not None and (
+                higher.up_to_minor is None or higher.up_to_minor > lower.up_to_minor
+            )
+            if not is_wider or higher.confirmations < lower.confirmations:
+                msg = "Tiers rise in amount and never fall in confirmations."
+                raise ValueError(msg)
+        return tiers
 
 
 class Catalog(_Entry):

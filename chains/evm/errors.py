@@ -8,10 +8,12 @@ text that contains another stands above it.
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, override
 
 from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
+
+from chains.json_rpc import RefusalError
 
 REVERT_CODE = 3
 """JSON-RPC code of a reverted dry run, with the revert's data (geth, anvil, Erigon)."""
@@ -130,7 +132,7 @@ _TEXTS: tuple[tuple[str, Verdict], ...] = (
 )
 
 
-class NodeError(Exception):
+class NodeError(RefusalError):
     """The ``error`` of a JSON-RPC answer: the node answered, and said no."""
 
     def __init__(self, code: int, text: str, data: str | None = None) -> None:
@@ -151,6 +153,11 @@ class NodeError(Exception):
             data = data.get("data") or data.get("result")
         text = str(error.get("message") or "")
         return cls(int(error.get("code") or 0), text, data if isinstance(data, str) else None)
+
+    @property
+    @override
+    def is_busy(self) -> bool:
+        return self.verdict is Verdict.NODE_BUSY
 
     @property
     def verdict(self) -> Verdict:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chains.evm.errors import NodeError, Verdict
-from chains.evm.rpc import Rpc
+from chains.json_rpc import Rpc
 from domain.errors import ChainUnavailableError, InsufficientGasFundsError
 from domain.evm_calls import evm_call
 from domain.ports import GasEstimate, Transfer

@@ -8,8 +8,9 @@ from eth_hash.auto import keccak
 from chains.evm import fees, gas
 from chains.evm.errors import NodeError, Verdict
 from chains.evm.receipts import read_receipt
-from chains.evm.rpc import CALL_TIMEOUT_S, LostReplyError, Rpc
+from chains.evm.rpc import open_rpc
 from chains.evm.scan import BlockReader
+from chains.json_rpc import CALL_TIMEOUT_S, LostReplyError
 from domain.errors import (
     BroadcastUnknownError,
     ChainUnavailableError,
@@ -52,7 +53,7 @@ class EvmOutlet:
         """Take the CAIP-2 id and the endpoints, best first; connects on the first call."""
         self.chain_id = chain_id
         number = evm_chain_number(chain_id)
-        self._rpc = Rpc(rpc_urls, chain_number=number, timeout_s=timeout_s)
+        self._rpc = open_rpc(rpc_urls, chain_number=number, timeout_s=timeout_s)
         self._blocks = BlockReader(self._rpc)
 
     async def head(self) -> Head:

@@ -13,7 +13,7 @@ from eth_utils.address import to_canonical_address, to_checksum_address
 
 from chains.evm.errors import NodeError
 from chains.evm.receipts import TRANSFER_TOPIC
-from chains.evm.rpc import Call, Rpc
+from chains.json_rpc import Call, Rpc
 from domain.errors import ChainUnavailableError
 from domain.scanning import Incoming, ScannedBlock
 

@@ -90,7 +90,7 @@ class TestOwnProcesses:
             *("signer", "worker", "worker-chain-one", "api"),
         }
         assert holders_of("STRONGROOM_WALLET_KEYS", code_dir) == ["signing"]
-        assert holders_of("STRONGROOM_EVM_RPC_URLS", code_dir) == ["chain-one", "wallet"]
+        assert holders_of("STRONGROOM_CHAIN_RPC_URLS", code_dir) == ["chain-one", "wallet"]
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"{stack.site.api_url}/ready")).json() == "ready"
 

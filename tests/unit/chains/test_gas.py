@@ -5,7 +5,7 @@ import pytest
 
 from chains.evm.errors import NodeError
 from chains.evm.gas import estimates
-from chains.evm.rpc import Call, Rpc
+from chains.json_rpc import Call, Rpc
 from domain.errors import ChainUnavailableError, InsufficientGasFundsError
 from domain.ports import GasEstimate, Transfer
 

@@ -1,0 +1,155 @@
+"""
+JSON-RPC to one node of a Bitcoin-like chain, over HTTP with basic authentication.
+
+Credentials stand in the URL, ``http://user:password@host:port``, or in the node's cookie file,
+``http://host:port?cookie=/path/.cookie``, which the node writes anew at each start. Neither is ever
+logged.
+"""
+
+import base64
+import itertools
+from collections.abc import Sequence
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import httpx
+
+from chains.json_rpc import (
+    CALL_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    Call,
+    LostReplyError,
+    NotSentError,
+    Rpc,
+)
+from chains.utxo.errors import NodeError
+from domain.errors import NodeSyncingError, WrongChainError
+from domain.utxo.networks import Network
+
+CONNECTIONS_PER_NODE = 8
+BATCH_MAX = 64
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+def open_rpc(urls: Sequence[str], network: Network, *, timeout_s: float = CALL_TIMEOUT_S) -> Rpc:
+    """Return the nodes of one chain, best first; connects on the first call."""
+    nodes = [Node(url, network, timeout_s=timeout_s) for url in urls]
+    return Rpc(nodes, batch_max=BATCH_MAX)
+
+
+class Node:
+    """``chains.json_rpc.RpcNode``: one endpoint, checked once per connection to be our network."""
+
+    def __init__(self, url: str, network: Network, *, timeout_s: float) -> None:
+        """Take the endpoint's URL with its credentials."""
+        parts = urlsplit(url)
+        self.host = parts.hostname or "?"
+        self.resting_until = 0.0
+        self._network = network
+        self._is_verified = False
+        self._ids = itertools.count(1)
+        cookie = parse_qs(parts.query).get("cookie")
+        self._cookie = Path(cookie[0]) if cookie else None
+        self._login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._client = httpx.AsyncClient(
+            base_url=f"{parts.scheme}://{self.host}:{port}{parts.path}",
+            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            limits=httpx.Limits(max_connections=CONNECTIONS_PER_NODE),
+            # A proxy of the environment would see the credentials.
+            trust_env=False,
+        )
+
+    async def call(self, method: str, params: Sequence[Any]) -> Any:
+        """Return the ``result`` of one call; raises as the protocol says."""
+        await self._verify()
+        return _result(await self._post(self._request(method, params)))
+
+    async def batch(self, calls: Sequence[Call]) -> list[Any]:
+        """Return for each call its ``result`` or a ``NodeError``, in order."""
+        await self._verify()
+        requests = [self._request(method, params) for method, params in calls]
+        answers = await self._post(requests)
+        if not isinstance(answers, list) or len(answers) != len(calls):
+            raise LostReplyError
+        by_id = {answer.get("id"): answer for answer in answers}
+        return [_result_or_error(by_id.get(request["id"])) for request in requests]
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._client.aclose()
+
+    def _request(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
+        return {"jsonrpc": "1.0", "id": next(self._ids), "method": method, "params": list(params)}
+
+    async def _verify(self) -> None:
+        if self._is_verified:
+            return
+        try:
+            genesis = _result(await self._post(self._request("getblockhash", [0])))
+            info = _result(await self._post(self._request("getblockchaininfo", [])))
+        except (LostReplyError, NodeError) as error:
+            # What we came for has not left yet.
+            raise NotSentError from error
+        if genesis != self._network.genesis_hash:
+            msg = f"The node at {self.host} does not serve {self._network.name}."
+            raise WrongChainError(msg)
+        if info.get("initialblockdownload") and info.get("chain") != "regtest":
+            msg = f"The node at {self.host} is still downloading the chain."
+            raise NodeSyncingError(msg)
+        self._is_verified = True
+
+    async def _post(self, body: Any) -> Any:
+        try:
+            answer = await self._client.post("", json=body, headers=self._headers())
+        except _NOT_SENT as error:
+            self._is_verified = False
+            raise NotSentError from error
+        except httpx.TimeoutException as error:
+            self._is_verified = False
+            raise LostReplyError from TimeoutError(str(error))
+        except httpx.HTTPError as error:
+            self._is_verified = False
+            raise LostReplyError from error
+        return self._decoded(answer)
+
+    def _decoded(self, answer: httpx.Response) -> Any:
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            # Nothing was done; a cookie is read again for the next request.
+            self._is_verified = False
+            raise NotSentError
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise NotSentError
+        try:
+            # An error of JSON-RPC comes with status 500 or 404, and a body that says which.
+            return answer.json()
+        except ValueError as error:
+            raise LostReplyError from error
+
+    def _headers(self) -> dict[str, str]:
+        login = self._login
+        if self._cookie is not None:
+            try:
+                login = self._cookie.read_text().strip()
+            except OSError as error:
+                raise NotSentError from error
+        token = base64.b64encode(login.encode()).decode()
+        return {"Authorization": f"Basic {token}"}
+
+
+def _result(answer: Any) -> Any:
+    if not isinstance(answer, dict):
+        raise LostReplyError
+    if answer.get("error") is not None:
+        raise NodeError.parse(answer["error"])
+    return answer.get("result")
+
+
+def _result_or_error(answer: Any) -> Any:
+    try:
+        return _result(answer)
+    except NodeError as error:
+        return error
