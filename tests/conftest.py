@@ -5,5 +5,6 @@ pytest_plugins = [
     "tests.support.evm",
     "tests.support.utxo_nodes",
     "tests.support.books",
+    "tests.support.coin_books",
     "tests.support.temporal",
 ]

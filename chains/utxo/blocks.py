@@ -65,6 +65,11 @@ class _Reader:
         self._at += size
         return value
 
+    def _skip(self) -> None:
+        """Pass over bytes behind their length; reading the length moves us, so it comes first."""
+        size = self.count()
+        self._at += size
+
     def transaction(self) -> None:
         """Read one transaction; its txid does not cover flags and witnesses."""
         raw, start = self._raw, self._at
@@ -91,7 +96,8 @@ class _Reader:
         for _ in range(self.count()):
             found.append(_INPUT_HEAD.unpack_from(self._raw, self._at))
             self._at += 36
-            self._at += self.count() + 4
+            self._skip()
+            self._at += 4
         return found
 
     def _outputs(self) -> list[tuple[int, bytes]]:
@@ -107,7 +113,7 @@ class _Reader:
     def _skip_witnesses(self, inputs: int) -> None:
         for _ in range(inputs):
             for _ in range(self.count()):
-                self._at += self.count()
+                self._skip()
 
     def _skip_mweb(self) -> None:
         # In a block the transaction that carries it (HogEx) has an empty one: one zero byte.

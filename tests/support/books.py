@@ -293,7 +293,7 @@ async def opened_books(url: str, *, pool_size: int = 10) -> AsyncIterator[Books]
     )
     async with books.owner.transaction() as session:
         await apply_catalog(session, Catalog.model_validate(CATALOG))
-        session.add_all(_people(books.clock))
+        session.add_all(people(books.clock))
         session.add(
             BlockchainWallet(
                 uuid="w1",
@@ -312,7 +312,7 @@ async def opened_books(url: str, *, pool_size: int = 10) -> AsyncIterator[Books]
             await database.close()
 
 
-def _people(clock: MovableClock) -> Sequence[User]:
+def people(clock: MovableClock) -> Sequence[User]:
     roles = {name: [Role.APPROVER.value] for name in APPROVERS}
     return [
         User(
