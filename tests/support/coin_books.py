@@ -152,6 +152,19 @@ class CoinBooks:
             )
         )
 
+    async def give_back(self, user_id: str, amount_minor: int) -> None:
+        """Take money off a customer's available balance, if the ledger lets it go."""
+        await self.ledger.post(
+            rules.transfer(
+                key=new_id("back"),
+                source=chart.available(user_id),
+                target=chart.CAPITAL,
+                asset=COIN,
+                amount_minor=amount_minor,
+                at=self.clock.now(),
+            )
+        )
+
     async def look(self) -> WatchRound:
         """Watch until the tip is read, then let every deposit that is due act."""
         found = await self.watch.watch_once()
