@@ -100,7 +100,7 @@ async def _lock_coins(
     attempts = await latest_attempts(session, [row.id for row in rows])
     placed: list[ChainTransaction] = []
     for row in rows:
-        if row.status != ChainTransactionStatus.PLANNED:
+        if row.status != ChainTransactionStatus.PLANNED or row.id not in attempts:
             continue
         its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
         if await coins.allocate(session, row, attempts[row.id], its, clock=clock):

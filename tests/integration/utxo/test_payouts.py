@@ -163,7 +163,7 @@ class TestRefusal:
         await books.runner.prepare(second)
         await books.log.allocate(second)
         outcome = await books.signer.sign(second)
-        assert (outcome.signed, outcome.refused) == (1, 1)
+        assert (outcome.signed, outcome.refused) == (2, 1)
         assert len(await books.transactions()) == 4
 
 
