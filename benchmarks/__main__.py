@@ -8,13 +8,14 @@ go to ``build/bench.json``.
 import argparse
 import json
 import tempfile
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import ledger, payouts
+from benchmarks import coins, ledger, payouts
 from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.services import Service
@@ -27,12 +28,28 @@ AIMS = {
     "ledger_vs_bare_sql": (0.8, "at least"),
     "ledger_bulk_vs_single": (10.0, "at least"),
     "payout_history_events": (20, "at most"),
+    "vbytes_vs_theory_100": (1.05, "at most"),
+    "vbytes_vs_theory_1000": (1.05, "at most"),
+    "waste_vs_library": (1.0, "at most"),
+    "fees_vs_library": (1.0, "at most"),
 }
 
 
 async def run(options: argparse.Namespace) -> int:
     """Measure, print and write; return the exit status."""
     out = Console()
+    ratios: dict[str, float] = {}
+    if options.part in ("all", "coins"):
+        selected = coins.measure()
+        out.print(selected)
+        ratios |= asdict(selected)
+    if options.part != "coins":
+        ratios |= await _on_a_stack(options, out)
+    _report(ratios, out)
+    return 0
+
+
+async def _on_a_stack(options: argparse.Namespace, out: Console) -> dict[str, float]:
     ratios: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
         stack = Stack(
@@ -56,8 +73,7 @@ async def run(options: argparse.Namespace) -> int:
                 ratios["payout_vs_same_messages"] = paid.payout_vs_same_messages
                 ratios["payout_history_events"] = paid.history_events
                 ratios["payout_workflow_tasks"] = paid.workflow_tasks
-    _report(ratios, out)
-    return 0
+    return ratios
 
 
 def _report(ratios: dict[str, float], out: Console) -> None:
@@ -79,7 +95,7 @@ def _report(ratios: dict[str, float], out: Console) -> None:
 def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("all", "ledger", "payouts"), default="all")
+    parser.add_argument("--part", choices=("all", "ledger", "payouts", "coins"), default="all")
     parser.add_argument("--payouts", type=int, default=900, help="per round")
     parser.add_argument("--transfers", type=int, default=1_000, help="per round")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")

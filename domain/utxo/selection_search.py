@@ -17,7 +17,7 @@ from itertools import accumulate
 from domain.utxo.sizes import NARROW_COUNT_MAX
 
 TRIES_MAX = 100_000
-"""Steps of branch and bound, as in Bitcoin Core; a tenth of a second at the most."""
+"""Steps of branch and bound, as in Bitcoin Core; some hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
