@@ -8,7 +8,7 @@ confirmations that its reader knows, so whoever comes back with it misses nothin
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -115,7 +115,7 @@ class DepositStream:
 
     async def events(
         self, deposit_id: str, *, user_id: str | None, last: Place | None
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str]:
         """
         Yield the deposit's present state, then each change, until it is final.
 
@@ -126,7 +126,9 @@ class DepositStream:
         ends_at = time.monotonic() + self._lifetime_s
         beats_at = time.monotonic() + self._heartbeat_s
         while True:
-            progress = await self._look(deposit_id, user_id=user_id, after=last)
+            look = asyncio.create_task(self._look(deposit_id, user_id=user_id, after=last))
+            # The reader may hang up meanwhile; a connection must not be dropped in mid-sentence.
+            progress = await asyncio.shield(look)
             if progress is not None:
                 for place, event in _changes(progress, last, now=self._clock.now()):
                     last = place

@@ -14,8 +14,6 @@ from deposits.addresses import DepositAddress
 from domain.utxo.networks import NAMESPACE, network_of
 from models.wallets import Asset
 
-EVM_NAMESPACE = "eip155:"
-
 _MODULE_PIXELS = 8
 _QUIET_ZONE = 4
 """In modules, as ISO/IEC 18004 asks for."""
@@ -40,10 +38,10 @@ def payment_uri(found: DepositAddress) -> str:
         # A network's name begins with its coin: "bitcoin", "litecoin regtest".
         scheme = network_of(chain_id).name.partition(" ")[0]
         return f"{scheme}:{address}"
-    return _ethereum_uri(found.asset, address, int(chain_id.removeprefix(EVM_NAMESPACE)))
+    return _ethereum_uri(found.asset, address, chain_id.partition(":")[2])
 
 
-def _ethereum_uri(asset: Asset, address: str, number: int) -> str:
+def _ethereum_uri(asset: Asset, address: str, number: str) -> str:
     if asset.contract_address is None:
         return f"ethereum:{address}@{number}"
     return f"ethereum:{asset.contract_address}@{number}/transfer?address={address}"
