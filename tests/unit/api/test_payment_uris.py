@@ -11,9 +11,14 @@ ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 
 
 def found(chain_id: str, *, address: str = ADDRESS, contract: str | None = None) -> DepositAddress:
-    row = ChainAddress.model_construct(id="adr_1", address=address)
-    asset = Asset.model_construct(code="X", contract_address=contract)
-    return DepositAddress(row, Chain.model_construct(id=chain_id), asset)
+    row = ChainAddress(
+        id="adr_1", chain_id=chain_id, address=address, lookup_key=b"", branch=0, index=0
+    )
+    asset = Asset(
+        code="X", chain_id=chain_id, kind="", contract_address=contract, decimals=8, name="X"
+    )
+    chain = Chain(id=chain_id, family="", name="", native_asset="X", max_fee_ceiling_minor=1)
+    return DepositAddress(row, chain, asset)
 
 
 class TestPaymentUri:
