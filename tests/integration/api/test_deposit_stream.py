@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +10,6 @@ from datetime import timedelta
 from typing import Any, override
 
 import httpx
-import uvicorn
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.deposit_stream import DepositStream, Place
@@ -25,10 +23,9 @@ from tests.integration.api.money_in import (
     place,
     set_head,
 )
-from tests.support.bank import Bank, code_of, served
+from tests.integration.api.sockets import QUICK, listening
+from tests.support.bank import Bank, code_of
 from tests.support.flows import until
-
-QUICK: dict[str, Any] = {"stream_interval": timedelta(milliseconds=20)}
 
 
 @dataclass
@@ -91,18 +88,8 @@ async def _collect(answer: httpx.Response, reader: Reader) -> None:
 
 @asynccontextmanager
 async def open_office(bank: Bank, **changes: Any) -> AsyncIterator[Office]:
-    settings = bank.state.settings.model_copy(update=QUICK | changes)
-    async with served(dataclasses.replace(bank.state, settings=settings)) as (app, _):
-        config = uvicorn.Config(app, port=0, log_level="error", lifespan="off")
-        server = uvicorn.Server(config)
-        serving = asyncio.create_task(server.serve())
-        await until(lambda: server.started)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        try:
-            yield Office(bank, f"http://127.0.0.1:{port}")
-        finally:
-            server.should_exit = True
-            await serving
+    async with listening(bank, **(QUICK | changes)) as address:
+        yield Office(bank, address)
 
 
 class GatedDatabase(Database):
