@@ -26,6 +26,18 @@ from domain.utxo.transactions import unsigned_transaction
 _HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 """Half of secp256k1's order: an S above it is not relayed (BIP146)."""
 
+_UNREADABLE = (
+    EmbitError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    OverflowError,
+)
+"""What the library raises for bytes that are not what it expects."""
+
 
 @dataclass(frozen=True, slots=True)
 class ColdAccount:
@@ -78,7 +90,7 @@ def signed_attempt(
     try:
         parsed = PSBT.parse(psbt)
         is_same = parsed.tx.serialize() == expected.serialize()
-    except (EmbitError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _UNREADABLE as error:
         msg = "These bytes are no PSBT (BIP174)."
         raise ValidationError(msg) from error
     _require(is_same, "The PSBT is of another transaction than was asked for.")
@@ -123,7 +135,7 @@ def _is_good(signature: bytes, digest: bytes, public: bytes) -> bool:
         return False
     try:
         parsed = ec.Signature.parse(der)
-    except (EmbitError, ValueError, LookupError):
+    except _UNREADABLE:
         return False
     if parsed.serialize() != der or _s_of(der) > _HALF_ORDER:
         return False
