@@ -28,17 +28,19 @@ from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
+from activities.sweeps import SweepActivities
 from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
-from domain.ports import ChainOutlet
+from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
     batcher_workflow_id,
     chain_queue,
+    sweep_workflow_id,
     watcher_workflow_id,
 )
 from infra import temporal
@@ -56,6 +58,8 @@ from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
+from sweeps.accounts import AccountSweeper
+from sweeps.coins import CoinSweeper
 from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
 from workflows.attributes import CHAIN_ID, attributes
@@ -64,6 +68,7 @@ from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+from workflows.sweep import SweepInput, SweepWorkflow
 
 WORKFLOWS = (
     PayoutWorkflow,
@@ -71,6 +76,7 @@ WORKFLOWS = (
     ChainTransactionWorkflow,
     ChainWatcherWorkflow,
     DepositWorkflow,
+    SweepWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -143,11 +149,14 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     process.outlets.append(outlet)
     planner: Planner
     fates: FateReader
+    sweeper: Sweeper
     if isinstance(outlet, CoinOutlet):
         planner, fates = CoinPlanner(process.database, outlet, CLOCK), CoinFates()
+        sweeper = CoinSweeper(process.database, outlet, CLOCK)
     else:
-        planner = AccountPlanner(process.database, outlet, CLOCK)
-        fates = AccountFates(outlet)
+        planner, fates = AccountPlanner(process.database, outlet, CLOCK), AccountFates(outlet)
+        sweeper = AccountSweeper(process.database, outlet, CLOCK)
+    sweeps = SweepActivities(sweeper)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, planner, CLOCK),
         PostgresChainWatch(process.database, outlet, fates, CLOCK),
@@ -157,7 +166,13 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     return Worker(
         process.client,
         task_queue=chain_queue(chain.id),
-        activities=[steps.prepare, steps.broadcast, steps.plan_bumps, steps.watch],
+        activities=[
+            steps.prepare,
+            steps.broadcast,
+            steps.plan_bumps,
+            steps.watch,
+            sweeps.plan,
+        ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=20,
@@ -227,6 +242,14 @@ async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
         ChainWatcherWorkflow.run,
         WatcherInput(wallet.chain_id),
         id=watcher_workflow_id(wallet.chain_id),
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
+    )
+    await client.start_workflow(
+        SweepWorkflow.run,
+        SweepInput(wallet.chain_id),
+        id=sweep_workflow_id(wallet.chain_id),
         task_queue=WALLET_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=attributes({CHAIN_ID: wallet.chain_id}),

@@ -14,9 +14,14 @@ from api.problems import install_problem_handlers
 from api.routers import (
     admins,
     api_keys,
+    chains,
+    deposit_addresses,
+    deposits,
+    freezes,
     operations,
     payouts,
     policy,
+    rescans,
     sessions,
     two_factor,
     users,
@@ -34,6 +39,11 @@ ROUTERS = (
     wallets.router,
     payouts.router,
     policy.router,
+    deposit_addresses.router,
+    deposits.router,
+    chains.router,
+    rescans.router,
+    freezes.router,
     operations.router,
 )
 

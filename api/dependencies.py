@@ -95,6 +95,7 @@ def require_role(*roles: Role, scope: Scope | None = None) -> Check:
 SessionPrincipal = Annotated[Principal, Depends(require_session)]
 ReadPrincipal = Annotated[Principal, Depends(require_scope(Scope.READ))]
 PayoutsWritePrincipal = Annotated[Principal, Depends(require_scope(Scope.PAYOUTS_WRITE))]
+DepositsWritePrincipal = Annotated[Principal, Depends(require_scope(Scope.DEPOSITS_WRITE))]
 OwnerPrincipal = Annotated[Principal, Depends(require_role(Role.OWNER))]
 
 IdempotencyKey = Annotated[

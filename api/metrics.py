@@ -10,6 +10,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.schemas.chains import lag_blocks
+from deposits import queries as deposit_queries
 from domain.clock import Clock
 from domain.payouts import OPEN_STATUSES
 from ledger import chart
@@ -56,7 +58,7 @@ class RequestMetrics:
 
 
 async def business_metrics(session: AsyncSession, clock: Clock) -> CollectorRegistry:
-    """Return gauges of payouts, batches, chains, suspense and processes, read now."""
+    """Return gauges of payouts, batches, deposits, chains, suspense and processes, read now."""
     registry = CollectorRegistry()
     payouts = Gauge("strongroom_payouts", "Payouts by status", ("status",), registry=registry)
     for status, count in (await count_by_status(session)).items():
@@ -81,20 +83,42 @@ async def business_metrics(session: AsyncSession, clock: Clock) -> CollectorRegi
     )
     for code, count in reasons:
         waiting.labels(code).set(count)
+    await _deposits(session, registry)
+    await _chains(session, clock, registry)
     await _state_of_the_world(session, clock, registry)
     return registry
+
+
+async def _deposits(session: AsyncSession, registry: CollectorRegistry) -> None:
+    deposits = Gauge("strongroom_deposits", "Deposits by status", ("status",), registry=registry)
+    for status, count in (await deposit_queries.count_by_status(session)).items():
+        deposits.labels(status).set(count)
+    frozen = Gauge(
+        "strongroom_frozen_users", "Users whose deposit was taken back", registry=registry
+    )
+    frozen.set(await deposit_queries.count_frozen(session))
+
+
+async def _chains(session: AsyncSession, clock: Clock, registry: CollectorRegistry) -> None:
+    height = Gauge("strongroom_chain_height", "Last block read", ("chain",), registry=registry)
+    age = Gauge(
+        "strongroom_chain_seen_seconds", "Since the chain was read", ("chain",), registry=registry
+    )
+    lag = Gauge("strongroom_chain_lag_blocks", "Blocks not read yet", ("chain",), registry=registry)
+    reorg = Gauge(
+        "strongroom_chain_reorg_depth", "Blocks of the last reorg", ("chain",), registry=registry
+    )
+    for head in await session.exec(select(ChainHead)):
+        height.labels(head.chain_id).set(head.height)
+        age.labels(head.chain_id).set((clock.now() - head.seen_at).total_seconds())
+        reorg.labels(head.chain_id).set(head.reorg_depth or 0)
+        if (behind := lag_blocks(head)) is not None:
+            lag.labels(head.chain_id).set(behind)
 
 
 async def _state_of_the_world(
     session: AsyncSession, clock: Clock, registry: CollectorRegistry
 ) -> None:
-    height = Gauge("strongroom_chain_height", "Last block read", ("chain",), registry=registry)
-    age = Gauge(
-        "strongroom_chain_seen_seconds", "Since the chain was read", ("chain",), registry=registry
-    )
-    for head in await session.exec(select(ChainHead)):
-        height.labels(head.chain_id).set(head.height)
-        age.labels(head.chain_id).set((clock.now() - head.seen_at).total_seconds())
     silence = Gauge(
         "strongroom_process_silence_seconds", "Since a process beat", ("role",), registry=registry
     )

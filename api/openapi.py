@@ -24,6 +24,9 @@ TAGS: Final = [
     {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
     {"name": "policy", "description": "How many approvals a payout needs, and limits."},
+    {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
+    {"name": "chains", "description": "What was seen of each chain, and reading it again."},
+    {"name": "freezes", "description": "Users whose deposit was taken back."},
     {"name": "operations", "description": "Health, metrics, and the Temporal UI's codec."},
 ]
 

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.converter import PayloadCodec
 from temporalio.service import RPCError
 
+from api.deposit_stream import StreamSlots
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
 from domain.clock import Clock, SystemClock
@@ -38,6 +39,7 @@ class AppState:
     identity: Identity
     temporal: Client
     clock: Clock = field(default_factory=SystemClock)
+    stream_slots: StreamSlots = field(default_factory=StreamSlots)
 
     @property
     def payout_workflows(self) -> PayoutWorkflows:

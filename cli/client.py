@@ -1,13 +1,16 @@
 """The HTTP API as the command line uses it."""
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, NoReturn, Self
 
 import httpx
 
+from cli.events import ServerEvent, parse_events
 from domain.ids import new_id
 
 TIMEOUT_S = 30.0
+SILENCE_S = 60.0
+"""A stream that says nothing for so long is broken: the API beats every 15 seconds."""
 
 
 class ApiProblem(Exception):  # noqa: N818 - the API's own word for it (RFC 9457)
@@ -62,6 +65,16 @@ class ApiClient:
             headers["Idempotency-Key"] = idempotency_key
         return self._send(method, path, json=body, headers=headers)
 
+    def events(self, path: str, *, last_event_id: str | None = None) -> Iterator[ServerEvent]:
+        """Yield the events of a stream as they come, until it ends."""
+        headers = self._authorized({"Last-Event-ID": last_event_id} if last_event_id else {})
+        timeout = httpx.Timeout(TIMEOUT_S, read=SILENCE_S)
+        with self._http.stream("GET", path, headers=headers, timeout=timeout) as answer:
+            if answer.is_error:
+                answer.read()
+                _raise_problem(answer)
+            yield from parse_events(answer.iter_lines())
+
     def create_payout(
         self, body: Mapping[str, object], *, code: str, idempotency_key: str | None = None
     ) -> Any:
@@ -78,12 +91,18 @@ class ApiClient:
         json: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        sent = dict(headers or {})
-        if self.token:
-            sent["Authorization"] = f"Bearer {self.token}"
+        sent = self._authorized(headers or {})
         content = {} if json is None else {"json": json}
         answer = self._http.request(method, path, params=params, headers=sent, **content)  # type: ignore[arg-type]
         if answer.is_error:
-            is_problem = answer.headers.get("content-type", "").startswith("application/problem")
-            raise ApiProblem(answer.status_code, answer.json() if is_problem else {})
+            _raise_problem(answer)
         return answer.json() if answer.content else None
+
+    def _authorized(self, headers: Mapping[str, str]) -> dict[str, str]:
+        token = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return {**headers, **token}
+
+
+def _raise_problem(answer: httpx.Response) -> NoReturn:
+    is_problem = answer.headers.get("content-type", "").startswith("application/problem")
+    raise ApiProblem(answer.status_code, answer.json() if is_problem else {})

@@ -8,7 +8,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from cli import admin, keys, ledger, payout, stack, user
+from cli import admin, chain, deposit, freeze, keys, ledger, payout, stack, user
 from cli.client import ApiProblem
 from cli.context import DEFAULT_API_URL, Context, default_state_dir
 from domain.errors import StrongroomError
@@ -25,6 +25,9 @@ app.command("fund")(stack.fund)
 app.add_typer(user.app, name="user")
 app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
+app.add_typer(deposit.app, name="deposit")
+app.add_typer(chain.app, name="chain")
+app.add_typer(freeze.app, name="freeze")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
 

@@ -1,9 +1,9 @@
 """Addresses that are handed out, derived from a chain's extended public key alone."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -35,38 +35,41 @@ class AddressRequest:
 
 @dataclass(frozen=True, slots=True)
 class DepositAddress:
-    """An address with the chain it is on."""
+    """An address with the chain it is on and the asset it was asked for."""
 
     row: ChainAddress
     chain: Chain
+    asset: Asset
 
 
 async def issue(session: AsyncSession, request: AddressRequest, *, clock: Clock) -> DepositAddress:
     """
-    Return a fresh address for deposits of an asset.
+    Return a fresh address for deposits of an asset, or the one that the key got before.
 
     Raises:
         UnknownAssetError: There is no such asset, or it is disabled.
         AccountNotReadyError: The signer has not made the chain's keys yet.
-        IdempotencyKeyReusedError: The key was used for another asset.
+        IdempotencyKeyReusedError: The key was used for another asset or label.
     """
     address_id = derived_id(ADDRESS, request.principal, request.idempotency_key)
+    # The account's lock is the chain's own: two requests with one key may name different chains.
+    await session.exec(select(func.pg_advisory_xact_lock(func.hashtextextended(address_id, 0))))
+    row = await session.get(ChainAddress, address_id)
+    if row is not None:
+        if (row.user_id, row.asset, row.label) != (request.user_id, request.asset, request.label):
+            raise IdempotencyKeyReusedError
+        return await find(session, address_id, user_id=request.user_id)
     asset = await session.get(Asset, request.asset)
     if asset is None or not asset.enabled:
         msg = f"There is no asset {request.asset!r}."
         raise UnknownAssetError(msg)
     # Locked, so that no two addresses get one index.
     account = await _locked_account(session, asset.chain_id)
-    chain = await session.get_one(Chain, asset.chain_id)
-    row = await session.get(ChainAddress, address_id)
-    if row is not None and (row.user_id, row.asset) != (request.user_id, request.asset):
-        raise IdempotencyKeyReusedError
-    if row is None:
-        row = _derived(account, address_id, request, clock=clock)
-        account.next_external_index += 1
-        session.add(row)
-        await session.flush()
-    return DepositAddress(row, chain)
+    row = _derived(account, address_id, request, clock=clock)
+    account.next_external_index += 1
+    session.add(row)
+    await session.flush()
+    return DepositAddress(row, await session.get_one(Chain, asset.chain_id), asset)
 
 
 async def find(session: AsyncSession, address_id: str, *, user_id: str | None) -> DepositAddress:
@@ -87,7 +90,7 @@ async def find(session: AsyncSession, address_id: str, *, user_id: str | None) -
 
 async def list_addresses(
     session: AsyncSession, page: Page, *, user_id: str | None, asset: str | None
-) -> Sequence[tuple[ChainAddress, Chain]]:
+) -> list[DepositAddress]:
     """Return a page of handed-out addresses, newest first, and one row more."""
     query = _handed_out()
     if user_id is not None:
@@ -95,14 +98,14 @@ async def list_addresses(
     if asset is not None:
         query = query.where(ChainAddress.asset == asset)
     query = paged(query, page, created_at=ChainAddress.created_at, row_id=ChainAddress.id)
-    rows: Sequence[tuple[ChainAddress, Chain]] = (await session.exec(query)).all()
-    return rows
+    return [DepositAddress(*row) for row in await session.exec(query)]
 
 
 def _handed_out() -> Any:
     return (
-        select(ChainAddress, Chain)
+        select(ChainAddress, Chain, Asset)
         .join(Chain, col(Chain.id) == col(ChainAddress.chain_id))
+        .join(Asset, col(Asset.code) == col(ChainAddress.asset))
         .where(ChainAddress.branch == EXTERNAL)
     )
 

@@ -11,8 +11,11 @@ from deposits.depth import Depth, depth_of
 from domain.deposits import DepositStatus
 from domain.errors import ChainNotFoundError, DepositNotFoundError
 from infra.paging import Page, paged
+from ledger import chart
+from ledger.queries import StatementLine
 from models.chain_transactions import ChainHead
-from models.deposits import ChainAddress, ChainDeposit, ChainDepositEvent
+from models.deposits import ChainAddress, ChainDeposit, ChainDepositEvent, UserFreeze
+from models.ledger import LedgerAccount, LedgerEntry, LedgerTransaction
 from models.wallets import Asset, Chain
 
 
@@ -42,6 +45,26 @@ class ListedDeposit:
     depth: Depth
 
 
+@dataclass(frozen=True, slots=True)
+class DepositProgress:
+    """A deposit as it stands, and the lines of its history that a reader has not seen."""
+
+    deposit: ChainDeposit
+    depth: Depth
+    news: list[ChainDepositEvent]
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing more is expected; only a reorg can still change it."""
+        match DepositStatus(self.deposit.status):
+            case DepositStatus.CREDITED | DepositStatus.FORGOTTEN | DepositStatus.IGNORED:
+                return True
+            case DepositStatus.REVERSED:
+                return self.deposit.block_height is None
+            case DepositStatus.SEEN | DepositStatus.CONFIRMING:
+                return False
+
+
 async def deposit_detail(
     session: AsyncSession, deposit_id: str, *, user_id: str | None
 ) -> DepositDetail:
@@ -67,6 +90,63 @@ async def deposit_detail(
         head=await session.get(ChainHead, deposit.chain_id),
         events=list(events),
     )
+
+
+async def deposit_progress(
+    session: AsyncSession, deposit_id: str, *, user_id: str | None, after: int | None
+) -> DepositProgress:
+    """
+    Return where a deposit stands, and the lines of its history ``after`` this one, oldest first.
+
+    Without ``after`` the newest line alone counts as news. Read it from a snapshot, so that the
+    lines belong to the standing.
+
+    Raises:
+        DepositNotFoundError: As ``deposit_detail``.
+    """
+    found = await session.exec(
+        select(ChainDeposit, Chain, ChainHead)
+        .join(Chain, col(Chain.id) == col(ChainDeposit.chain_id))
+        .outerjoin(ChainHead, col(ChainHead.chain_id) == col(ChainDeposit.chain_id))
+        .where(ChainDeposit.id == deposit_id)
+    )
+    row = found.first()
+    if row is None or user_id not in (None, row[0].user_id):
+        raise DepositNotFoundError
+    deposit, chain, head = row
+    lines = select(ChainDepositEvent).where(ChainDepositEvent.deposit_id == deposit_id)
+    if after is None:
+        lines = lines.order_by(col(ChainDepositEvent.id).desc()).limit(1)
+    else:
+        lines = lines.where(col(ChainDepositEvent.id) > after).order_by(col(ChainDepositEvent.id))
+    return DepositProgress(deposit, depth_of(deposit, chain, head), list(await session.exec(lines)))
+
+
+async def postings_of(session: AsyncSession, deposit: ChainDeposit) -> list[StatementLine]:
+    """Return what the books did with a deposit, oldest first; our own side of it left out."""
+    codes = (chart.available(deposit.user_id), chart.UNCLAIMED)
+    found = await session.exec(
+        select(LedgerEntry, LedgerTransaction, LedgerAccount.code)
+        .join(LedgerTransaction, col(LedgerTransaction.id) == col(LedgerEntry.transaction_id))
+        .join(LedgerAccount, col(LedgerAccount.id) == col(LedgerEntry.account_id))
+        .where(LedgerTransaction.resource == deposit.id, col(LedgerAccount.code).in_(codes))
+        .order_by(col(LedgerEntry.id))
+    )
+    return [
+        StatementLine(
+            position=entry.account_version,
+            asset=entry.asset,
+            account=code,
+            amount_minor=entry.amount_minor,
+            balance_after_minor=entry.balance_after_minor,
+            rule=transaction.rule,
+            resource=transaction.resource,
+            transaction_key=transaction.key,
+            effective_at=entry.effective_at,
+            recorded_at=transaction.recorded_at,
+        )
+        for entry, transaction, code in found
+    ]
 
 
 async def list_deposits(
@@ -126,3 +206,13 @@ async def count_by_status(session: AsyncSession) -> dict[str, int]:
         select(ChainDeposit.status, func.count()).group_by(ChainDeposit.status)
     )
     return dict(found.all())
+
+
+async def count_frozen(session: AsyncSession) -> int:
+    """Return how many customers are frozen."""
+    found = await session.exec(
+        select(func.count(col(UserFreeze.user_id).distinct())).where(
+            col(UserFreeze.lifted_at).is_(None)
+        )
+    )
+    return found.one()

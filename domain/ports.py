@@ -375,6 +375,26 @@ class ChainWatch(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SweepPlan:
+    """The sweeps that are on their way, and when to look again."""
+
+    batches: list[str]
+    interval_s: int
+
+
+class Sweeper(Protocol):
+    """Finds deposits worth collecting on one chain, and plans how."""
+
+    async def plan(self, *, is_forced: bool) -> SweepPlan:
+        """
+        Plan sweeps of what is worth it, and return every sweep's batch that is on its way.
+
+        ``is_forced`` leaves the least amounts out of account, never the ceiling on fees.
+        """
+        ...
+
+
 class BatchSigner(Protocol):
     """Re-checks and signs."""
 

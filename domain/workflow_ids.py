@@ -11,6 +11,8 @@ PAYOUT_FINISHED_SIGNAL = "finished"
 BATCH_MOVED_SIGNAL = "moved"
 DEPOSIT_MOVED_SIGNAL = "moved"
 DEPOSIT_WORKFLOW = "DepositWorkflow"
+SWEEP_WORKFLOW = "SweepWorkflow"
+SWEEP_NOW_SIGNAL = "sweep_now"
 ACCEPT_UPDATE_ID = "accept"
 """Constant, so that a repeated request meets the first one's answer, even after it ended."""
 
@@ -38,6 +40,11 @@ def batcher_workflow_id(chain_id: str, wallet_address: str) -> str:
 def watcher_workflow_id(chain_id: str) -> str:
     """Return the id of a chain's watcher."""
     return f"chain-watcher/{chain_id}"
+
+
+def sweep_workflow_id(chain_id: str) -> str:
+    """Return the id of the workflow that sweeps a chain's deposits."""
+    return f"sweep/{chain_id}"
 
 
 def chain_queue(chain_id: str) -> str:

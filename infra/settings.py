@@ -60,6 +60,18 @@ class ApiSettings(_Process):
         description="How long a request waits for a workflow's answer before 503.",
     )
     totp_issuer: str = Field(default="Strongroom", description="Name shown by authenticator apps.")
+    stream_interval: timedelta = Field(
+        default=timedelta(seconds=1),
+        gt=timedelta(0),
+        description="How often a stream of events looks at the database.",
+    )
+    stream_lifetime: timedelta = Field(
+        default=timedelta(minutes=5),
+        description="A stream of events ends after this long; its client resumes it.",
+    )
+    streams_max: int = Field(
+        default=100, ge=1, description="Streams of events open at once; one more is refused by 503."
+    )
 
 
 class WorkerSettings(_Process):

@@ -27,6 +27,8 @@ class Scope(StrEnum):
 
     READ = "read"
     PAYOUTS_WRITE = "payouts:write"
+    DEPOSITS_WRITE = "deposits:write"
+    """Asks for deposit addresses; moves no money."""
 
 
 class User(SQLModel, table=True):

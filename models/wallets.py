@@ -101,6 +101,8 @@ class Asset(SQLModel, table=True):
     """``[{"up_to_minor": "…" | null, "confirmations": n}, …]``, smallest first; see the chain."""
     sweep_min_minor: int = minor_units(default=1)
     """An address with less than this is left until more arrives."""
+    sweep_fee_max_minor: int | None = minor_units(nullable=True)
+    """A token's sweep waits while it costs more than this of the chain's native coin."""
     enabled: bool = True
 
     __table_args__ = (

@@ -7,8 +7,7 @@ goes to a *filler*, which sends nothing to ourselves.
 
 from collections.abc import Sequence
 
-from sqlalchemy import text, update
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deposits.freezes import frozen_among
@@ -26,11 +25,18 @@ from models.chain_transactions import (
     ChainTransactionKind,
     ChainTransactionStatus,
 )
-from models.deposits import ChainAddress, ChainDeposit
+from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
 from outgoing import coins
-from outgoing.records import latest_attempts, locked_batch, payouts_of, transactions_of
+from outgoing.records import (
+    latest_attempts,
+    leave_unswept,
+    locked_batch,
+    locked_wallet,
+    payouts_of,
+    transactions_of,
+)
 from outgoing.refunds import post_and_refund
 from payouts.history import move
 
@@ -47,7 +53,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     frozen meanwhile go back to where they wait. Returns False when coins are short: plan again.
     """
     batch = await locked_batch(session, batch_id)
-    await _lock_wallet(session, batch)
+    await locked_wallet(session, batch.wallet_address)
     planned = await transactions_of(session, batch_id, ChainTransactionStatus.PLANNED, lock=True)
     doomed = [p.row for p in planned if p.row.reason_code]
     rows = [p.row for p in planned if not p.row.reason_code]
@@ -58,6 +64,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     for row in doomed:
         row.status = ChainTransactionStatus.ABANDONED
     refunded = await payouts_of(session, [row.id for row in doomed], lock=True)
+    await leave_unswept(session, [row.id for row in doomed])
     placed_ids = {row.id for row in placed}
     await post_and_refund(
         session,
@@ -100,7 +107,7 @@ async def _lock_coins(
     attempts = await latest_attempts(session, [row.id for row in rows])
     placed: list[ChainTransaction] = []
     for row in rows:
-        if row.status != ChainTransactionStatus.PLANNED:
+        if row.status != ChainTransactionStatus.PLANNED or row.id not in attempts:
             continue
         its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
         if await coins.allocate(session, row, attempts[row.id], its, clock=clock):
@@ -164,9 +171,7 @@ async def abandon_allocated(session: AsyncSession, row: ChainTransaction, *, clo
     """Take an unsigned transaction's place away: coins are free again, a nonce gets a filler."""
     row.status = ChainTransactionStatus.ABANDONED
     row.updated_at = clock.now()
-    await session.execute(
-        update(ChainDeposit).where(col(ChainDeposit.swept_by) == row.id).values(swept_by=None)
-    )
+    await leave_unswept(session, [row.id])
     if row.account_nonce is None:
         await coins.release(session, row)
     else:
@@ -204,14 +209,6 @@ async def _fill(session: AsyncSession, row: ChainTransaction) -> None:
             max_fee_minor=min(abandoned.max_fee_minor, chain.max_fee_ceiling_minor),
             priority_fee_minor=min(abandoned.priority_fee_minor, chain.max_fee_ceiling_minor),
         )
-    )
-
-
-async def _lock_wallet(session: AsyncSession, batch: ChainBatch) -> None:
-    # One lock per wallet: two batches of one wallet take nonces and coins one after the other.
-    await session.execute(
-        text("SELECT pg_advisory_xact_lock(7312, hashtext(:address))"),
-        {"address": batch.wallet_address},
     )
 
 

@@ -35,6 +35,12 @@ from models.payouts import Payout
 LONG_TERM_SAT_PER_KVB = 10_000
 """What spending a coin costs in the long run; Bitcoin Core's own assumption."""
 
+COINS_KEPT = 50
+"""
+While there are no more coins than this none is spent just because fees are low: each transaction
+locks its coins until it is confirmed, and a wallet of few coins would have none for the next.
+"""
+
 
 async def spendable(
     session: AsyncSession, chain_id: str, *, is_hot: bool, lock: bool = False
@@ -108,13 +114,18 @@ async def allocate(
     account = await _account(session, row.chain_id)
     position = KeyPosition(INTERNAL, account.next_internal_index)
     change = derive_address(row.chain_id, account.xpub, position)
+    free = await spendable(session, row.chain_id, is_hot=True, lock=True)
+    rate = attempt.max_fee_minor
+    long_term_rate = LONG_TERM_SAT_PER_KVB
+    if len(free) <= COINS_KEPT:
+        long_term_rate = min(rate, long_term_rate)
     try:
         selection = select_coins(
-            await spendable(session, row.chain_id, is_hot=True, lock=True),
+            free,
             script_outputs(payouts, network),
             change_script=change.lookup_key,
-            fee_rate_per_kvb=attempt.max_fee_minor,
-            long_term_fee_rate_per_kvb=LONG_TERM_SAT_PER_KVB,
+            fee_rate_per_kvb=rate,
+            long_term_fee_rate_per_kvb=long_term_rate,
             network=network,
             seed=row.id.encode(),
         )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func
+from sqlalchemy import func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +15,7 @@ from models.chain_transactions import (
     ChainTransactionKind,
     ChainTransactionStatus,
 )
+from models.deposits import ChainDeposit
 from models.payouts import Payout
 from models.wallets import Asset
 
@@ -136,3 +137,20 @@ async def unsettled_outflow(
 async def locked_batch(session: AsyncSession, batch_id: str) -> ChainBatch:
     """Return the batch with its row locked; every step of a batch takes this lock first."""
     return await session.get_one(ChainBatch, batch_id, with_for_update=True)
+
+
+async def locked_wallet(session: AsyncSession, address: str) -> None:
+    """Hold a wallet's lock until the unit of work ends: nonces and coins are taken in turn."""
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(7312, hashtext(:address))"), {"address": address}
+    )
+
+
+async def leave_unswept(session: AsyncSession, transaction_ids: Sequence[str]) -> None:
+    """Let the deposits that these sweeps did not move be swept by another."""
+    if transaction_ids:
+        await session.execute(
+            update(ChainDeposit)
+            .where(col(ChainDeposit.swept_by).in_(transaction_ids))
+            .values(swept_by=None)
+        )

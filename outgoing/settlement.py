@@ -7,7 +7,7 @@ A reorg may mine a settled transaction again at another fee; then only the diffe
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import ColumnElement, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,10 +24,10 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.chain_transactions import ChainTransactionKind as Kind
-from models.deposits import ChainAddress, ChainDeposit
+from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import Chain
-from outgoing.records import OPEN, locked_batch, payouts_of
+from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
 from payouts.history import move
 
@@ -147,10 +147,7 @@ def _own_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
 async def _release_unswept(session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
     """Let what a failed sweep did not move be swept again."""
     failed = [row.id for row in rows if row.status == ChainTransactionStatus.REVERTED]
-    if failed:
-        await session.execute(
-            update(ChainDeposit).where(col(ChainDeposit.swept_by).in_(failed)).values(swept_by=None)
-        )
+    await leave_unswept(session, failed)
 
 
 def _cost_postings(

@@ -86,6 +86,7 @@ class AssetEntry(_Entry):
     deposit_min_minor: int = Field(default=1, ge=1)
     deposit_tiers: tuple[DepositTier, ...] = ()
     sweep_min_minor: int = Field(default=1, ge=1)
+    sweep_fee_max_minor: int | None = Field(default=None, ge=1)
     enabled: bool = True
 
     @field_validator("deposit_tiers")

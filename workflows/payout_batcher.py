@@ -4,15 +4,9 @@ from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
     from dataclasses import dataclass
-    from datetime import timedelta
-
-    from temporalio.exceptions import WorkflowAlreadyStartedError
-    from temporalio.workflow import ParentClosePolicy
 
     from activities.outgoing import ClaimInput, OutgoingActivities
-    from domain.workflow_ids import chain_transaction_workflow_id
-    from workflows.attributes import BATCH_ID, CHAIN_ID, attributes
-    from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
+    from workflows.batches import start_batch
     from workflows.options import watching
 
 BATCHES_PER_RUN = 200
@@ -48,20 +42,6 @@ class PayoutBatcherWorkflow:
                 **watching("wait for ready payouts"),
             )
             if batch_id is not None:
-                await self._start(ChainTransactionInput(batch_id, request.chain_id))
+                await start_batch(batch_id, request.chain_id)
             batches += 1
         workflow.continue_as_new(request)
-
-    async def _start(self, batch: ChainTransactionInput) -> None:
-        try:
-            await workflow.start_child_workflow(
-                ChainTransactionWorkflow.run,
-                batch,
-                id=chain_transaction_workflow_id(batch.batch_id),
-                parent_close_policy=ParentClosePolicy.ABANDON,
-                search_attributes=attributes({CHAIN_ID: batch.chain_id, BATCH_ID: batch.batch_id}),
-                static_summary=f"batch {batch.batch_id}",
-                task_timeout=timedelta(seconds=10),
-            )
-        except WorkflowAlreadyStartedError:
-            workflow.logger.info("batch %s is on its way already", batch.batch_id)

@@ -151,6 +151,7 @@ def upgrade() -> None:
     op.add_column('asset', sa.Column('deposit_min_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False, server_default='1'))
     op.add_column('asset', sa.Column('deposit_tiers', postgresql.JSONB(astext_type=sa.Text()), server_default='[]', nullable=False))
     op.add_column('asset', sa.Column('sweep_min_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=False, server_default='1'))
+    op.add_column('asset', sa.Column('sweep_fee_max_minor', models.columns.MinorUnits(precision=78, scale=0), nullable=True))
     op.add_column('chain', sa.Column('outputs_max', sa.Integer(), nullable=False, server_default='1'))
     op.add_column('chain', sa.Column('sweep_interval_s', sa.Integer(), nullable=False, server_default='3600'))
     op.add_column('chain', sa.Column('sweep_fee_max_bps', sa.Integer(), nullable=False, server_default='200'))

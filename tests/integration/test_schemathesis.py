@@ -26,11 +26,12 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from sqlalchemy import update
 from temporalio.testing import WorkflowEnvironment
 
 from domain.policy import PolicyDocument
 from infra.database import Database
-from models.identity import Role
+from models.identity import Role, UserSession
 from payouts.policy import store_policy
 from tests.support.bank import Bank, fund, open_bank
 from tests.support.flows import until
@@ -81,6 +82,9 @@ async def put(bank: Bank) -> Answering:
     await fund(bank.database, boss.id, bank.clock, amount_minor=10**30)
     async with bank.database.transaction() as session:
         await store_policy(session, PolicyDocument(rules=()), by="test")
+        # Half a minute passes with every request, and there are more than a session lasts for.
+        forever = bank.clock.now() + timedelta(days=365)
+        await session.execute(update(UserSession).values(expires_at=forever))
 
     def put(case: Case) -> None:
         sender = victim if case.operation.path.startswith(SUICIDAL) else boss

@@ -18,6 +18,7 @@ from temporalio.client import Client
 import worker
 from api.app import create_app
 from api.state import AppState
+from domain.hd import account_path
 from domain.ids import new_id
 from domain.policy import PolicyDocument
 from identity.services import Identity
@@ -26,10 +27,12 @@ from infra.settings import ApiSettings
 from ledger import rules
 from ledger.service import Ledger
 from ledger.verify import verify
+from models.deposits import HdAccount
 from models.identity import Role
 from models.wallets import BlockchainWallet, WalletType
 from payouts.catalog import Catalog, apply_catalog
 from payouts.policy import store_policy
+from signing.hd import account_xpub, fingerprint
 from tests.support.api import api_settings
 from tests.support.clocks import MovableClock
 from tests.support.identity import Person, identity_for_tests, new_person
@@ -290,3 +293,15 @@ async def _furnish(database: Database) -> None:
                 primary=True,
             )
         )
+        session.add(hd_account(CHAIN_ID))
+
+
+def hd_account(chain_id: str, seed: bytes = bytes(32)) -> HdAccount:
+    """Return a chain's account as the signer makes it, of a seed that everybody knows."""
+    return HdAccount(
+        chain_id=chain_id,
+        path=account_path(chain_id),
+        xpub=account_xpub(seed, chain_id),
+        fingerprint=fingerprint(seed),
+        created_at=datetime.now(UTC),
+    )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from domain.errors import InsufficientGasFundsError
 from domain.payouts import PayoutStatus
 from ledger import chart
 from models.chain_transactions import ChainTransactionStatus as Status
@@ -35,4 +36,156 @@ class TestBatch:
         assert await books.balance(chart.SERVICE_FEES) == 5 * FEE_MINOR
         (attempt,) = await books.attempts()
         assert -await books.balance(chart.network_fees(books.chain_id)) == attempt.fee_minor
+        await books.assert_books_equal_chain()
+
+
+class TestReorg:
+    async def test_takes_a_payout_out_and_mines_it_again_once(self, books: CoinBooks) -> None:
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 100_000)
+        batch_id = await books.broadcast()
+        await books.mine(1)
+        await books.node.reorg(1, is_remining=False)
+        await books.look()
+        (row,) = await books.transactions()
+        assert row.status == Status.BROADCAST
+        books.wait(11)
+        await books.look()
+        await books.mine(2)
+        await books.log.settle(batch_id)
+        assert [p.status for p in await books.payouts()] == [PayoutStatus.SETTLED]
+        assert await books.node.balance(destination) == 100_000
+        await books.assert_books_equal_chain()
+
+    async def test_after_settlement_changes_nothing_when_it_is_mined_again(
+        self, books: CoinBooks
+    ) -> None:
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 100_000)
+        batch_id = await books.broadcast()
+        await books.mine(2)
+        await books.log.settle(batch_id)
+        await books.node.reorg(2)
+        await books.look()
+        await books.mine(1)
+        assert await books.node.balance(destination) == 100_000
+        await books.assert_books_equal_chain()
+
+
+class TestBump:
+    @pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
+    async def test_replaces_a_stuck_transaction_with_the_same_coins(self, books: CoinBooks) -> None:
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 100_000)
+        batch_id = await books.broadcast()
+        books.wait(61)
+        assert await books.runner.plan_bumps(batch_id) == 1
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        first, second = await books.attempts()
+        assert await books.node.mempool() == [second.txid]
+        assert (second.fee_minor or 0) > (first.fee_minor or 0)
+
+        await books.mine(2)
+        await books.log.settle(batch_id)
+        assert await books.node.balance(destination) == 100_000
+        assert -await books.balance(chart.network_fees(books.chain_id)) == second.fee_minor
+        await books.assert_books_equal_chain()
+
+    @pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
+    async def test_settles_once_when_a_reorg_swaps_the_attempts(self, books: CoinBooks) -> None:
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 100_000)
+        batch_id = await books.broadcast()
+        (first,) = await books.attempts()
+        books.wait(61)
+        await books.runner.plan_bumps(batch_id)
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        await books.mine(2)
+        await books.log.settle(batch_id)
+        second = (await books.attempts())[1]
+        raw = (first.raw or b"").hex()
+        await books.node.reorg(2, drop=[str(second.txid)], instead=[raw])
+        await books.look()
+        await books.mine(1)
+        (row,) = await books.transactions()
+        assert (row.txid, row.status) == (first.txid, Status.CONFIRMED)
+        assert await books.node.balance(destination) == 100_000
+        assert -await books.balance(chart.network_fees(books.chain_id)) == first.fee_minor
+        await books.assert_books_equal_chain()
+
+    @pytest.mark.parametrize("utxo_node", ["litecoind"], indirect=True)
+    async def test_carries_it_along_by_a_child_where_nothing_is_replaced(
+        self, books: CoinBooks
+    ) -> None:
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 100_000)
+        batch_id = await books.broadcast()
+        books.wait(61)
+        assert await books.runner.plan_bumps(batch_id) == 1
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        parent, child = sorted(await books.transactions(), key=lambda row: row.kind, reverse=True)
+        assert child.parent_id == parent.id
+        assert len(await books.node.mempool()) == 2
+        assert await books.runner.plan_bumps(batch_id) == 0
+
+        await books.mine(2)
+        await books.log.settle(batch_id)
+        assert await books.node.balance(destination) == 100_000
+        await books.assert_books_equal_chain()
+
+
+class TestRefusal:
+    async def test_of_one_among_many_frees_the_coins_and_tries_each_alone(
+        self, books: CoinBooks
+    ) -> None:
+        for n in range(3):
+            await books.freeze(books.node.fresh_address(), 100_000 + n)
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        await books.log.allocate(batch_id)
+        victim = (await books.payouts())[1]
+        async with books.owner.transaction() as session:
+            connection = await session.connection()
+            await connection.exec_driver_sql(
+                "UPDATE payout SET policy_version = NULL WHERE id = %s", (victim.id,)
+            )
+        outcome = await books.signer.sign(batch_id)
+        assert (outcome.signed, outcome.refused) == (0, 1)
+        await books.log.give_up_refused(batch_id)
+        await books.top_up(UNIT // 10, UNIT // 10)
+        assert not any(coin.locked_by for coin in await books.coins())
+        assert {p.status for p in await books.payouts()} == {PayoutStatus.READY}
+
+        second = await books.claim()
+        await books.runner.prepare(second)
+        await books.log.allocate(second)
+        outcome = await books.signer.sign(second)
+        assert (outcome.signed, outcome.refused) == (2, 1)
+        assert len(await books.transactions()) == 4
+
+
+class TestCoins:
+    async def test_run_out_and_the_batch_waits(self, books: CoinBooks) -> None:
+        await books.give("u1", UNIT // 4)
+        await books.freeze(books.node.fresh_address(), UNIT // 10 * 9)
+        first = await books.broadcast()
+        await books.freeze(books.node.fresh_address(), UNIT // 5)
+        second = await books.claim()
+        await books.runner.prepare(second)
+        assert await books.log.allocate(second)
+        await books.freeze(books.node.fresh_address(), 20_000)
+        third = await books.claim()
+        with pytest.raises(InsufficientGasFundsError):
+            await books.runner.prepare(third)
+        assert not await books.log.allocate(third)
+        await books.signer.sign(second)
+        await books.runner.broadcast(second)
+        await books.mine(2)
+        for batch_id in (first, second):
+            await books.log.settle(batch_id)
+        await books.runner.prepare(third)
+        assert await books.log.allocate(third)
         await books.assert_books_equal_chain()

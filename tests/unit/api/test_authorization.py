@@ -25,16 +25,20 @@ CALLERS: dict[str, Principal | None] = {
     # Keys of a user with every role: a role must not widen what a key may do.
     "key_read": Principal("usr_1", "key_1", frozenset(Role), frozenset({Scope.READ})),
     "key_write": Principal("usr_1", "key_1", frozenset(Role), frozenset({Scope.PAYOUTS_WRITE})),
+    "key_deposits": Principal("usr_1", "key_1", frozenset(Role), frozenset({Scope.DEPOSITS_WRITE})),
 }
 
-PUBLIC = "pass pass pass pass pass pass pass pass"
-SESSION = " 401 pass pass pass pass pass  403  403"
-WRITE = "   401 pass pass pass pass pass  403 pass"
-READ = "    401 pass pass pass pass pass pass  403"
+PUBLIC = "pass pass pass pass pass pass pass pass pass"
+SESSION = " 401 pass pass pass pass pass  403  403  403"
+WRITE = "   401 pass pass pass pass pass  403 pass  403"
+READ = "    401 pass pass pass pass pass pass  403  403"
+DEPOSIT = " 401 pass pass pass pass pass  403  403 pass"
+OPERATE = " 401  403  403 pass  403  403  403  403  403"
+STAFF = "   401  403  403 pass pass pass pass  403  403"
 
 # fmt: off
 TABLE = {
-    #                                anon user appr oper audi ownr read write
+    #                                anon user appr oper audi ownr read writ depo
     "POST /v1/users":               PUBLIC,
     "GET /v1/users/me":             READ,
     "POST /v1/sessions":            PUBLIC,
@@ -51,28 +55,44 @@ TABLE = {
     "GET /v1/api-keys":             SESSION,
     "POST /v1/api-keys":            SESSION,
     "DELETE /v1/api-keys/{key_id}": SESSION,
-    "GET /v1/admins":               " 401  403  403  403 pass pass  403  403",
-    "PUT /v1/admins/{user_id}/roles": " 401  403  403  403  403 pass  403  403",
+    "GET /v1/admins":               " 401  403  403  403 pass pass  403  403  403",
+    "PUT /v1/admins/{user_id}/roles": " 401  403  403  403  403 pass  403  403  403",
     "GET /v1/assets":               READ,
     "GET /v1/wallets":              READ,
     "GET /v1/wallets/{asset}/statement": READ,
-    "GET /v1/hot-wallets":          " 401  403  403 pass pass pass pass  403",
+    "GET /v1/hot-wallets":          STAFF,
     "POST /v1/payouts":             WRITE,
     "GET /v1/payouts":              READ,
     "GET /v1/payouts/{payout_id}":  READ,
     "GET /v1/payouts/{payout_id}/explain": READ,
     "POST /v1/payouts/{payout_id}/cancellation": WRITE,
-    "POST /v1/payouts/{payout_id}/approvals":  " 401  403 pass  403  403  403  403  403",
-    "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403",
-    "POST /v1/payouts/{payout_id}/refunds":    " 401  403  403 pass  403  403  403  403",
-    "POST /v1/payouts/{payout_id}/retries":    " 401  403  403 pass  403  403  403  403",
-    "GET /v1/policy":               " 401  403 pass pass pass pass pass  403",
-    "GET /v1/policy/versions":      " 401  403 pass pass pass pass pass  403",
-    "PUT /v1/policy":               " 401  403  403  403  403 pass  403  403",
+    "POST /v1/payouts/{payout_id}/approvals":  " 401  403 pass  403  403  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
+    "POST /v1/payouts/{payout_id}/refunds":    OPERATE,
+    "POST /v1/payouts/{payout_id}/retries":    OPERATE,
+    "GET /v1/policy":               " 401  403 pass pass pass pass pass  403  403",
+    "GET /v1/policy/versions":      " 401  403 pass pass pass pass pass  403  403",
+    "PUT /v1/policy":               " 401  403  403  403  403 pass  403  403  403",
+    "POST /v1/deposit-addresses":   DEPOSIT,
+    "GET /v1/deposit-addresses":    READ,
+    "GET /v1/deposit-addresses/{address_id}": READ,
+    "PATCH /v1/deposit-addresses/{address_id}": DEPOSIT,
+    "GET /v1/deposit-addresses/{address_id}/qr": READ,
+    "GET /v1/deposits":             READ,
+    "GET /v1/deposits/{deposit_id}": READ,
+    "GET /v1/deposits/{deposit_id}/explain": READ,
+    "GET /v1/deposits/{deposit_id}/events": READ,
+    "GET /v1/chains":               READ,
+    "GET /v1/chains/{chain_id}":    READ,
+    "POST /v1/chains/{chain_id}/rescans": OPERATE,
+    "GET /v1/chains/{chain_id}/rescans": STAFF,
+    "GET /v1/chains/{chain_id}/rescans/{rescan_id}": STAFF,
+    "GET /v1/freezes":              STAFF,
+    "POST /v1/users/{user_id}/freezes/lift": OPERATE,
     "GET /health":                  PUBLIC,
     "GET /ready":                   PUBLIC,
     "GET /metrics":                 PUBLIC,
-    "POST /v1/codec/decode":        " 401  403  403 pass pass pass  403  403",
+    "POST /v1/codec/decode":        " 401  403  403 pass pass pass  403  403  403",
 }
 # fmt: on
 
@@ -80,6 +100,10 @@ PATH_VALUES = {
     "session_id": "ses_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "key_id": "key_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "payout_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "address_id": "adr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "deposit_id": "dep_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "rescan_id": "rsc_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "chain_id": "eip155:1",
     "asset": "ETH",
     "user_id": "usr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
 }

@@ -1,0 +1,29 @@
+"""Starting the workflow that drives a batch, from whichever workflow made the batch."""
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from datetime import timedelta
+
+    from temporalio.exceptions import WorkflowAlreadyStartedError
+    from temporalio.workflow import ParentClosePolicy
+
+    from domain.workflow_ids import chain_transaction_workflow_id
+    from workflows.attributes import BATCH_ID, CHAIN_ID, attributes
+    from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
+
+
+async def start_batch(batch_id: str, chain_id: str) -> None:
+    """Start a batch's workflow, which outlives its parent; one that runs already goes on."""
+    try:
+        await workflow.start_child_workflow(
+            ChainTransactionWorkflow.run,
+            ChainTransactionInput(batch_id, chain_id),
+            id=chain_transaction_workflow_id(batch_id),
+            parent_close_policy=ParentClosePolicy.ABANDON,
+            search_attributes=attributes({CHAIN_ID: chain_id, BATCH_ID: batch_id}),
+            static_summary=f"batch {batch_id}",
+            task_timeout=timedelta(seconds=10),
+        )
+    except WorkflowAlreadyStartedError:
+        workflow.logger.info("batch %s is on its way already", batch_id)
