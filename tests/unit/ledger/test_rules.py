@@ -31,9 +31,7 @@ def every_rule() -> list[Posting]:
         rules.payout_dispatch(**HOLD, chain_id="c", at=AT),
         rules.payout_settle(payout_id="p", amount_minor=100, fee_minor=10, **chain),
         rules.payout_return(payout_id="p", user_id="u", total_minor=110, **chain),
-        rules.network_fee(
-            chain_transaction_id="x", settlement=0, payer="o", fee_minor=9, **chain
-        ),
+        rules.network_fee(chain_transaction_id="x", settlement=0, payer="o", fee_minor=9, **chain),
         rules.token_surcharge(chain_transaction_id="x", payer="o", surcharge_minor=2, **token),
         rules.unexplained_outflow(
             chain_transaction_id="x", settlement=1, payer="o", outflow_minor=-3, **own
