@@ -24,6 +24,7 @@ from models.chain_transactions import SETTLEABLE, ChainHead, ChainTransaction
 from models.wallets import Chain, Finality
 from outgoing.settlement import settle, unbooked
 from watcher import cursor, fates, standing
+from watcher.balances import BalanceReconciler
 from watcher.fates import FateReader, Rebroadcaster
 from watcher.rescans import Rescanner
 
@@ -53,6 +54,7 @@ class PostgresChainWatch:
         fate_reader: FateReader,
         clock: Clock,
         *,
+        balances: BalanceReconciler | None = None,
         progress: Progress = lambda _height, _tip: None,
     ) -> None:
         """Take the database as the worker's role and the outlet of one chain."""
@@ -61,6 +63,7 @@ class PostgresChainWatch:
         self._fates = fate_reader
         self._clock = clock
         self._progress = progress
+        self._balances = balances
         self._chain_id = outlet.chain_id
         self._rebroadcaster = Rebroadcaster(database, outlet, clock)
         self._rescanner = Rescanner(database, outlet, clock)
@@ -77,6 +80,8 @@ class PostgresChainWatch:
         height = await self._read_blocks(head)
         if height == head.height:
             await self._take_pool(pool)
+            if self._balances is not None:
+                await self._balances.run()
         moved |= await self._confirm(head)
         deposits = await self._due(head)
         await self._rebroadcaster.run()
