@@ -8,7 +8,9 @@ logged.
 
 import base64
 import itertools
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -23,15 +25,21 @@ from chains.json_rpc import (
     LostReplyError,
     NotSentError,
     Rpc,
+    one_by_one,
 )
-from chains.utxo.errors import NodeError
+from chains.utxo.errors import NodeError, Verdict
 from domain.errors import NodeSyncingError, WrongChainError
 from domain.utxo.networks import Network
 
 CONNECTIONS_PER_NODE = 8
 BATCH_MAX = 64
 
+SLOW_METHODS_S: Mapping[str, float] = {"scantxoutset": 900.0}
+"""Methods that take longer than others, and how long they may: this one reads every coin."""
+
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+logger = logging.getLogger(__name__)
 
 
 def open_rpc(urls: Sequence[str], network: Network, *, timeout_s: float = CALL_TIMEOUT_S) -> Rpc:
@@ -53,11 +61,14 @@ class Node:
         self._ids = itertools.count(1)
         cookie = parse_qs(parts.query).get("cookie")
         self._cookie = Path(cookie[0]) if cookie else None
-        self._login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        self._login = "" if self._cookie else login
+        """Empty until the cookie is read."""
+        self._patience = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         self._client = httpx.AsyncClient(
             base_url=f"{parts.scheme}://{self.host}:{port}{parts.path}",
-            timeout=httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            timeout=self._patience,
             limits=httpx.Limits(max_connections=CONNECTIONS_PER_NODE),
             # A proxy of the environment would see the credentials.
             trust_env=False,
@@ -66,21 +77,27 @@ class Node:
     async def call(self, method: str, params: Sequence[Any]) -> Any:
         """Return the ``result`` of one call; raises as the protocol says."""
         await self._verify()
-        return _result(await self._post(self._request(method, params)))
+        return await self._call(method, params)
 
     async def batch(self, calls: Sequence[Call]) -> list[Any]:
         """Return for each call its ``result`` or a ``NodeError``, in order."""
         await self._verify()
         requests = [self._request(method, params) for method, params in calls]
-        answers = await self._post(requests)
-        if not isinstance(answers, list) or len(answers) != len(calls):
-            raise LostReplyError
+        answers = await self._post(requests, self._patience)
+        if isinstance(answers, dict):
+            # One error for all of them: a gateway that takes no batches, or none of this size.
+            return await one_by_one(self._call, calls)
         by_id = {answer.get("id"): answer for answer in answers}
         return [_result_or_error(by_id.get(request["id"])) for request in requests]
 
     async def close(self) -> None:
         """Close the pooled connections."""
         await self._client.aclose()
+
+    async def _call(self, method: str, params: Sequence[Any]) -> Any:
+        seconds = SLOW_METHODS_S.get(method)
+        patience = httpx.Timeout(seconds, connect=CONNECT_TIMEOUT_S) if seconds else self._patience
+        return _result(await self._post(self._request(method, params), patience))
 
     def _request(self, method: str, params: Sequence[Any]) -> dict[str, Any]:
         return {"jsonrpc": "1.0", "id": next(self._ids), "method": method, "params": list(params)}
@@ -89,9 +106,13 @@ class Node:
         if self._is_verified:
             return
         try:
-            genesis = _result(await self._post(self._request("getblockhash", [0])))
-            info = _result(await self._post(self._request("getblockchaininfo", [])))
-        except (LostReplyError, NodeError) as error:
+            genesis = await self._call("getblockhash", [0])
+            info = await self._call("getblockchaininfo", [])
+        except NodeError as error:
+            if error.verdict is Verdict.SYNCING:
+                raise error.failure from None
+            raise NotSentError from error
+        except LostReplyError as error:
             # What we came for has not left yet.
             raise NotSentError from error
         if genesis != self._network.genesis_hash:
@@ -102,9 +123,31 @@ class Node:
             raise NodeSyncingError(msg)
         self._is_verified = True
 
-    async def _post(self, body: Any) -> Any:
+    async def _post(self, body: Any, patience: httpx.Timeout) -> Any:
+        answer = await self._exchange(body, patience)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED and self._cookie is not None:
+            # Nothing was done. The node has started anew since, and written another cookie.
+            self._login = ""
+            answer = await self._exchange(body, patience)
+        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            self._is_verified = False
+            logger.warning("the chain node at %s refuses our login", self.host)
+            raise NotSentError
+        if answer.status_code in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+            raise NotSentError
         try:
-            answer = await self._client.post("", json=body, headers=self._headers())
+            # An error of JSON-RPC comes with status 500 or 404, and a body that says which.
+            found = answer.json(parse_float=Decimal)
+        except ValueError as error:
+            raise LostReplyError from error
+        if not isinstance(found, dict | list):
+            raise LostReplyError
+        return found
+
+    async def _exchange(self, body: Any, patience: httpx.Timeout) -> httpx.Response:
+        headers = {"Authorization": f"Basic {self._token()}"}
+        try:
+            return await self._client.post("", json=body, headers=headers, timeout=patience)
         except _NOT_SENT as error:
             self._is_verified = False
             raise NotSentError from error
@@ -112,32 +155,17 @@ class Node:
             self._is_verified = False
             raise LostReplyError from TimeoutError(str(error))
         except httpx.HTTPError as error:
+            # Another node may stand behind the same address when it answers again.
             self._is_verified = False
             raise LostReplyError from error
-        return self._decoded(answer)
 
-    def _decoded(self, answer: httpx.Response) -> Any:
-        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            # Nothing was done; a cookie is read again for the next request.
-            self._is_verified = False
-            raise NotSentError
-        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-            raise NotSentError
-        try:
-            # An error of JSON-RPC comes with status 500 or 404, and a body that says which.
-            return answer.json()
-        except ValueError as error:
-            raise LostReplyError from error
-
-    def _headers(self) -> dict[str, str]:
-        login = self._login
-        if self._cookie is not None:
+    def _token(self) -> str:
+        if not self._login and self._cookie is not None:
             try:
-                login = self._cookie.read_text().strip()
+                self._login = self._cookie.read_text().strip()
             except OSError as error:
                 raise NotSentError from error
-        token = base64.b64encode(login.encode()).decode()
-        return {"Authorization": f"Basic {token}"}
+        return base64.b64encode(self._login.encode()).decode()
 
 
 def _result(answer: Any) -> Any:
