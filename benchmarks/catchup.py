@@ -17,7 +17,7 @@ from sqlalchemy import text
 from benchmarks.chains import ALONE, fill_bitcoin, fill_evm
 from chains.evm.outlet import EvmOutlet
 from chains.json_rpc import Rpc
-from chains.utxo.outlet import RAW, CoinOutlet
+from chains.utxo.outlet import CoinOutlet
 from devnet.bootstrap import BITCOIN_CHAIN, CHAIN
 from devnet.site import Site
 from domain.clock import SystemClock
@@ -176,6 +176,6 @@ def _evm_fetch(rpc: Rpc) -> Callable[[int, int], Awaitable[Any]]:
 def _coin_fetch(rpc: Rpc) -> Callable[[int, int], Awaitable[Any]]:
     async def fetch(first: int, last: int) -> None:
         hashes = await rpc.batch([("getblockhash", [h]) for h in range(first, last + 1)])
-        await rpc.batch([("getblock", [block_hash, RAW]) for block_hash in hashes])
+        await rpc.batch([("getblock", [block_hash, 0]) for block_hash in hashes])
 
     return fetch
