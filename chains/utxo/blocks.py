@@ -18,7 +18,8 @@ HEADER_BYTES = 80
 _PARENT, _MERKLE_ROOT = slice(4, 36), slice(36, 68)
 _WITNESS_FLAG, _MWEB_FLAG = 0x01, 0x08
 _OP_RETURN = 0x6A
-_COINBASE_TXID = bytes(32)
+_NO_OUTPOINT = bytes(32) + b"\xff" * 4
+"""What a coinbase spends."""
 _OUTPOINT_BYTES = 36
 _AMOUNT, _INDEX = Struct("<q"), Struct("<I")
 _LARGE = 0xFD
@@ -181,7 +182,7 @@ def _count(raw: bytes, at: int) -> tuple[int, int]:
 
 
 def _is_coinbase(outpoints: Sequence[bytes]) -> bool:
-    return len(outpoints) == 1 and outpoints[0][:32] == _COINBASE_TXID
+    return len(outpoints) == 1 and outpoints[0] == _NO_OUTPOINT
 
 
 def _incoming(parts: _Parts) -> list[Incoming]:
