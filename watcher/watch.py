@@ -20,7 +20,7 @@ from domain.errors import TransientError
 from domain.ports import ChainOutlet, Head, WatchRound
 from domain.scanning import PendingView, ScannedBlock
 from infra.database import Database
-from models.chain_transactions import SETTLEABLE, ChainHead, ChainTransaction
+from models.chain_transactions import SETTLEABLE, ChainBlock, ChainHead, ChainTransaction
 from models.wallets import Chain, Finality
 from outgoing.settlement import settle, unbooked
 from watcher import cursor, fates, standing
@@ -79,7 +79,7 @@ class PostgresChainWatch:
         moved = await self._drop_orphans(head)
         height = await self._read_blocks(head)
         if height == head.height:
-            await self._take_pool(pool)
+            await self._take_pool(pool, head)
             if self._balances is not None:
                 await self._balances.run()
         moved |= await self._confirm(head)
@@ -110,7 +110,7 @@ class PostgresChainWatch:
             depth += 1
             async with self._database.transaction() as session:
                 moved |= await cursor.step_back(session, last, clock=self._clock)
-                await _note_reorg(session, self._chain_id, depth, self._clock.now())
+                await _note_reorg(session, last, depth, self._clock.now())
         return moved
 
     async def _is_merely_behind(self, head: Head) -> bool:
@@ -172,6 +172,8 @@ class PostgresChainWatch:
         if receipts is None:
             return False
         async with self._database.transaction() as session:
+            if not await cursor.is_next(session, self._chain_id, blocks[0]):
+                return False
             await fates.mine(session, ours, receipts, clock=self._clock)
             arrived = await arrivals.arrivals_in(session, self._chain_id, blocks)
             await arrivals.record(session, chain, arrived, clock=self._clock)
@@ -179,9 +181,14 @@ class PostgresChainWatch:
             await cursor.advance(session, self._chain_id, blocks, clock=self._clock)
         return True
 
-    async def _take_pool(self, pool: PendingView) -> None:
+    async def _take_pool(self, pool: PendingView, head: Head) -> None:
         """Record unconfirmed deposits, and forget those that are neither here nor on the chain."""
         async with self._database.transaction() as session:
+            await cursor.hold(session, self._chain_id)
+            last = await cursor.cursor_of(session, self._chain_id)
+            if last is None or last.hash != head.hash:
+                # Another watcher is taking blocks back: what it has not read again is not gone.
+                return
             chain = await session.get_one(Chain, self._chain_id)
             arrived = await arrivals.arrivals_among(session, self._chain_id, pool.incoming)
             await arrivals.record(session, chain, arrived, clock=self._clock)
@@ -264,10 +271,12 @@ class PostgresChainWatch:
         )
 
 
-async def _note_reorg(session: AsyncSession, chain_id: str, depth: int, at: datetime) -> None:
-    head = await session.get(ChainHead, chain_id, with_for_update=True)
+async def _note_reorg(session: AsyncSession, gone: ChainBlock, depth: int, at: datetime) -> None:
+    head = await session.get(ChainHead, gone.chain_id, with_for_update=True)
     if head is not None:
         head.reorg_depth, head.reorg_at = depth, at
+        # Depth is reckoned from here: what the new fork brings must not count the old one's blocks.
+        head.height = min(head.height, gone.height - 1)
 
 
 def _settled_height(chain: Chain, head: Head, height: int) -> int:
