@@ -26,7 +26,7 @@ from domain.hd import EXTERNAL
 from domain.ids import DEPOSIT, derived_id
 from domain.scanning import Incoming, Outpoint, ScannedBlock
 from domain.utxo.networks import NETWORKS
-from models.chain_transactions import ChainAttempt
+from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.deposits import ChainAddress, ChainDeposit, Utxo
 from models.wallets import Asset, Chain
 
@@ -73,14 +73,17 @@ async def record(
     """
     Write what arrived as deposits and coins; return how many deposits were not known before.
 
-    What our own transactions move between our addresses is no deposit.
+    What our own transactions are meant to move between our addresses is no deposit. What else they
+    bring about is: a contract that we pay may pay a customer of ours in the same breath.
     """
     if not arrivals:
         return 0
-    own = await _own_txids(session, {a.incoming.txid for a in arrivals})
+    own = await _own_moves(session, {a.incoming.txid for a in arrivals})
     await _record_coins(session, chain, [a for a in arrivals if a.block], clock=clock)
     from_others = [
-        a for a in arrivals if a.incoming.txid not in own and a.address.branch == EXTERNAL
+        a
+        for a in arrivals
+        if a.address.branch == EXTERNAL and (a.incoming.txid, a.address.address) not in own
     ]
     return await _record_deposits(session, chain, from_others, clock=clock)
 
@@ -119,6 +122,16 @@ async def _own_txids(session: AsyncSession, txids: Collection[str]) -> set[str]:
         )
     )
     return {str(txid) for txid in found}
+
+
+async def _own_moves(session: AsyncSession, txids: Collection[str]) -> set[tuple[str, str]]:
+    """Return txid and destination of our transactions among these."""
+    found = await session.exec(
+        select(ChainAttempt.txid, ChainTransaction.destination)
+        .join(ChainTransaction, col(ChainTransaction.id) == col(ChainAttempt.chain_transaction_id))
+        .where(col(ChainAttempt.txid) == any_(bindparam(None, list(txids), ARRAY(String))))
+    )
+    return {(str(txid), str(destination)) for txid, destination in found}
 
 
 async def _coins(
@@ -192,10 +205,21 @@ async def _record_deposits(
 
 
 def deposit_id_of(chain_id: str, arrival: Arrival) -> str:
-    """Return the id that this movement has, whatever block holds it."""
+    """
+    Return the id that this movement has, whatever block holds it.
+
+    Another amount or another token is another movement: a contract may decide by what came before
+    it in the chain, and so move something else in another fork.
+    """
     i = arrival.incoming
     return derived_id(
-        DEPOSIT, chain_id, i.txid, i.position, arrival.address.id, str(i.amount_minor)
+        DEPOSIT,
+        chain_id,
+        i.txid,
+        i.position,
+        arrival.address.id,
+        str(i.amount_minor),
+        *([i.contract_address] if i.contract_address else []),
     )
 
 

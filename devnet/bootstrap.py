@@ -10,6 +10,7 @@ from dataclasses import asdict
 from sqlmodel import col, select
 
 from devnet.rich_uncle import RichUncle
+from devnet.services import Service
 from devnet.site import EVM_CHAIN_ID
 from devnet.stack import Stack
 from domain.policy import PolicyDocument
@@ -77,6 +78,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
                 confirmations_min=confirmations_min,
                 max_fee_ceiling_minor=500 * 10**9,
                 bump_after_s=bump_after_s,
+                sweep_interval_s=5,
             )
             ether = AssetEntry(
                 code=ETHER,
@@ -88,11 +90,11 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
             )
             await apply_catalog(
                 session,
-                Catalog(
-                    chains=(chain, *bitcoin_chain(confirmations_min, bump_after_s)),
-                    assets=(ether, BITCOIN),
-                ),
+                Catalog(chains=(chain,), assets=(ether,)),
             )
+            if stack.has(Service.BITCOIN):
+                bitcoin = bitcoin_chain(confirmations_min, bump_after_s)
+                await apply_catalog(session, Catalog(chains=(bitcoin,), assets=(BITCOIN,)))
             known = await session.get(Asset, TOKEN)
             written = await session.exec(
                 select(Policy.version).where(col(Policy.created_by).is_not(None))
@@ -107,21 +109,19 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
         await database.close()
 
 
-def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> tuple[ChainEntry, ...]:
+def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> ChainEntry:
     """Return the Bitcoin chain of the local stack."""
-    return (
-        ChainEntry(
-            id=BITCOIN_CHAIN,
-            family="utxo",
-            name="Bitcoin regtest",
-            native_asset=BTC,
-            confirmations_min=confirmations_min,
-            max_fee_ceiling_minor=500_000,
-            bump_after_s=bump_after_s,
-            batch_size=10,
-            outputs_max=200,
-            sweep_interval_s=5,
-        ),
+    return ChainEntry(
+        id=BITCOIN_CHAIN,
+        family="utxo",
+        name="Bitcoin regtest",
+        native_asset=BTC,
+        confirmations_min=confirmations_min,
+        max_fee_ceiling_minor=500_000,
+        bump_after_s=bump_after_s,
+        batch_size=10,
+        outputs_max=200,
+        sweep_interval_s=5,
     )
 
 

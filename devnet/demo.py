@@ -7,6 +7,7 @@ It ends with books, chain and statement side by side, and with exit status 0 onl
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from eth_utils.address import to_checksum_address
@@ -15,7 +16,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from devnet.bootstrap import ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT, fill
+from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT, fill
+from devnet.demo_deposits import receive
 from devnet.demo_report import print_report
 from devnet.errors import StackError
 from devnet.funding import fund
@@ -24,6 +26,8 @@ from devnet.ports import Ports, is_free
 from devnet.stack import ALL_SERVICES, Stack
 from devnet.status import table as address_table
 from domain.payouts import PayoutStatus
+from domain.utxo.networks import BITCOIN_REGTEST
+from domain.utxo.scripts import address_of
 from infra.processes import stop_on_signals
 from models.identity import Role
 
@@ -40,6 +44,8 @@ class PlannedPayout:
     amount_minor: int
     approvals: int
     recipient: str
+    asker: int | None = None
+    """Which of the users asks; None is whoever has a code at hand."""
 
 
 def plan() -> list[PlannedPayout]:
@@ -50,10 +56,15 @@ def plan() -> list[PlannedPayout]:
         (ETHER, ETHER_UNIT // 2, 1),
         (TOKEN, 5_000 * TOKEN_UNIT, 2),
     ]
-    return [
+    planned = [
         PlannedPayout(asset, amount_minor, approvals, _recipient(index))
         for index, (asset, amount_minor, approvals) in enumerate(amounts)
     ]
+    # Alice alone has bitcoin; both payouts share a chain transaction, once her deposit is swept.
+    planned += [
+        PlannedPayout(BTC, BTC_UNIT // 10 * n, 0, _bitcoin_recipient(n), asker=0) for n in (1, 2)
+    ]
+    return planned
 
 
 async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
@@ -62,7 +73,9 @@ async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
     stack.erase()
     stop = stop_on_signals()
     try:
-        out.rule("Starting PostgreSQL, Temporal, an EVM node, worker, signer and API")
+        out.rule(
+            "Starting PostgreSQL, Temporal, an EVM node, a Bitcoin node, worker, signer and API"
+        )
         await stack.up(lambda line: out.print(f"  {line}", markup=False, highlight=False))
         is_right = await _tour(stack, out)
         out.print(address_table(stack.site, ALL_SERVICES))
@@ -87,7 +100,9 @@ async def _tour(stack: Stack, out: Console) -> bool:
     ]
     out.rule("Money: the hot wallet is funded on the chain, and each user's books with it")
     await _fund(stack, users, out)
-    out.rule("Ten payouts: by themselves, by one approver, by two of three")
+    out.rule("Deposits: alice and bob are paid at addresses of their own")
+    await receive(stack, users, out)
+    out.rule("Twelve payouts: by themselves, by one approver, by two of three")
     planned = plan()
     asked = await _ask(planned, users, out)
     killing = asyncio.create_task(_kill(stack, out))
@@ -116,6 +131,7 @@ async def _ask(
     asked = []
     for index, payout in enumerate(planned):
         user = max(users, key=lambda user: user.authenticator.codes_at_hand)
+        user = user if payout.asker is None else users[payout.asker]
         body = {
             "asset": payout.asset,
             "amount": str(payout.amount_minor),
@@ -179,6 +195,12 @@ def _progress(answers: Sequence[dict[str, str]]) -> Table:
 
 def _recipient(index: int) -> str:
     return str(to_checksum_address(keccak(text=f"demo recipient {index}")[:20]))
+
+
+def _bitcoin_recipient(index: int) -> str:
+    """Return a taproot address that nobody has a key to (BIP341)."""
+    program = sha256(f"demo recipient {index}".encode()).digest()
+    return address_of(b"\x51\x20" + program, BITCOIN_REGTEST)
 
 
 def _ports() -> Ports:

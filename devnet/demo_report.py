@@ -8,10 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from sqlmodel import col, select
 
-from devnet.bootstrap import ETHER, ETHER_DECIMALS, TOKEN_DECIMALS
+from devnet.bootstrap import ETHER_DECIMALS
 from devnet.people import ScriptedUser, insist
-from devnet.reconcile import Reconciliation, reconcile
-from devnet.rich_uncle import RichUncle
+from devnet.reconcile import Reconciliation, on_chain_minor, reconcile
 from devnet.site import Site
 from domain.money import format_units
 from domain.payouts import PayoutStatus
@@ -76,9 +75,9 @@ async def print_report(
 
 async def _row(site: Site, plan: Planned, payout_id: str, observer: ScriptedUser) -> dict[str, Any]:
     detail = await asyncio.to_thread(insist, lambda: observer.api.get(f"/v1/payouts/{payout_id}"))
-    contract, mined, steps = await _facts(site, payout_id)
-    arrived = await RichUncle(site.evm_url).balance_minor(plan.recipient, contract)
-    decimals = ETHER_DECIMALS if plan.asset == ETHER else TOKEN_DECIMALS
+    asset, mined, steps = await _facts(site, payout_id)
+    arrived = await on_chain_minor(site, asset, [plan.recipient])
+    decimals = asset.decimals
     cells = (
         payout_id,
         f"{format_units(plan.amount_minor, decimals=decimals)} {plan.asset}",
@@ -96,15 +95,15 @@ async def _row(site: Site, plan: Planned, payout_id: str, observer: ScriptedUser
     return {"cells": cells, "is_right": is_right, "url": detail["workflow_url"]}
 
 
-async def _facts(site: Site, payout_id: str) -> tuple[str | None, int, list[str]]:
-    """Return the token's contract, how many chain transactions there are, and the postings."""
+async def _facts(site: Site, payout_id: str) -> tuple[Asset, int, list[str]]:
+    """Return the asset, how many chain transactions there are, and the postings."""
     database = Database(site.database_url())
     async with database.snapshot() as session:
         payout = await session.get_one(Payout, payout_id)
         asset = await session.get_one(Asset, payout.asset)
         mined = await session.exec(
             select(ChainTransaction.id).where(
-                ChainTransaction.destination == payout.destination,
+                ChainTransaction.id == payout.chain_transaction_id,
                 ChainTransaction.status == ChainTransactionStatus.CONFIRMED,
             )
         )
@@ -113,7 +112,7 @@ async def _facts(site: Site, payout_id: str) -> tuple[str | None, int, list[str]
             .where(LedgerTransaction.resource == payout_id)
             .order_by(col(LedgerTransaction.id))
         )
-        found = asset.contract_address, len(mined.all()), [k.rsplit(":", 1)[1] for k in steps]
+        found = asset, len(mined.all()), [k.rsplit(":", 1)[1] for k in steps]
     await database.close()
     return found
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from sqlmodel import select
 
 from devnet.errors import StackError
+from devnet.rich_miner import RichMiner
 from devnet.rich_uncle import RichUncle
 from devnet.site import Site
 from domain.clock import SystemClock
+from domain.utxo.networks import NETWORKS
 from infra.database import Database
 from ledger import rules
 from ledger.service import Ledger
@@ -40,17 +42,31 @@ async def fund(site: Site, *, asset_code: str, shares: Mapping[str | None, int])
                 )
             )
             address = wallets.one()
-        txid = await _send(RichUncle(site.evm_url), asset, address, sum(shares.values()))
+        txid = await send(site, asset, address, sum(shares.values()))
         await _book(database, asset, txid, shares)
     finally:
         await database.close()
     return txid
 
 
-async def _send(uncle: RichUncle, asset: Asset, address: str, amount_minor: int) -> str:
+async def send(site: Site, asset: Asset, address: str, amount_minor: int) -> str:
+    """Send development coins to any address; return the txid, which is mined."""
+    if asset.chain_id in NETWORKS:
+        return await _send_coins(site, asset, address, amount_minor)
+    uncle = RichUncle(site.evm_url)
     if asset.contract_address is None:
         return await uncle.send(address, amount_minor)
     return await uncle.mint_token(asset.contract_address, address, amount_minor)
+
+
+async def _send_coins(site: Site, asset: Asset, address: str, amount_minor: int) -> str:
+    miner = RichMiner(site.rpc_urls[asset.chain_id][0], NETWORKS[asset.chain_id])
+    try:
+        txid = await miner.send(address, amount_minor)
+        await miner.mine()
+        return txid
+    finally:
+        await miner.close()
 
 
 async def _book(

@@ -1,21 +1,26 @@
-"""Do the books equal the chain? Read both and compare, asset by asset."""
+"""Do the books equal the chains? Read both and compare, asset by asset."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from devnet.rich_miner import RichMiner
 from devnet.rich_uncle import RichUncle
 from devnet.site import Site
+from domain.utxo.networks import NETWORKS
 from infra.database import Database
 from ledger import chart
 from ledger.queries import account_balance, asset_sums
 from ledger.verify import Verification, verify
+from models.deposits import ChainAddress, ChainDeposit
 from models.wallets import Asset, BlockchainWallet
 
 
 @dataclass(frozen=True, slots=True)
 class AssetCheck:
-    """One asset: what the omnibus account says, what the hot wallet holds, what is left over."""
+    """One asset: what the omnibus accounts say, what our addresses hold, what is left over."""
 
     asset: str
     booked_minor: int
@@ -46,34 +51,61 @@ class Reconciliation:
 
 async def reconcile(site: Site) -> Reconciliation:
     """Compare; meant for a stack on which nothing is on its way."""
-    database, uncle = Database(site.database_url()), RichUncle(site.evm_url)
+    database = Database(site.database_url())
     try:
         async with database.snapshot() as session:
             verdict = Verification(0, None)
             async for progress in verify(session):
                 verdict = progress
             sums = await asset_sums(session)
-            found = await session.exec(
-                select(Asset, BlockchainWallet.address)
-                .join(BlockchainWallet, col(BlockchainWallet.chain_id) == col(Asset.chain_id))
-                .where(BlockchainWallet.primary)
-                .order_by(col(Asset.code))
-            )
+            assets = (await session.exec(select(Asset).order_by(col(Asset.code)))).all()
             checks = [
-                AssetCheck(
-                    asset=asset.code,
-                    booked_minor=-await account_balance(
-                        session, chart.omnibus_hot(asset.chain_id), asset.code
-                    ),
-                    on_chain_minor=await uncle.balance_minor(address, asset.contract_address),
-                    sum_minor=sums.get(asset.code, 0),
-                    inflight_minor=await account_balance(
-                        session, chart.inflight(asset.chain_id), asset.code
-                    ),
-                    suspense_minor=await account_balance(session, chart.SUSPENSE, asset.code),
-                )
-                for asset, address in found.all()
+                await _check(site, session, asset, sum_minor=sums.get(asset.code, 0))
+                for asset in assets
             ]
     finally:
         await database.close()
     return Reconciliation(tuple(checks), verdict)
+
+
+async def on_chain_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> int:
+    """Return what these addresses hold of an asset, as its chain's node says."""
+    if asset.chain_id in NETWORKS:
+        url = site.rpc_urls[asset.chain_id][0]
+        miner = RichMiner(url, NETWORKS[asset.chain_id])
+        try:
+            return sum([await miner.balance_minor(address) for address in addresses])
+        finally:
+            await miner.close()
+    uncle = RichUncle(site.evm_url)
+    return sum([await uncle.balance_minor(a, asset.contract_address) for a in addresses])
+
+
+async def _check(site: Site, session: AsyncSession, asset: Asset, *, sum_minor: int) -> AssetCheck:
+    async def booked(code: str) -> int:
+        return await account_balance(session, code, asset.code)
+
+    omnibus = (chart.omnibus_hot(asset.chain_id), chart.omnibus_deposit(asset.chain_id))
+    return AssetCheck(
+        asset=asset.code,
+        booked_minor=-sum([await booked(code) for code in omnibus]),
+        on_chain_minor=await on_chain_minor(site, asset, await _addresses(session, asset)),
+        sum_minor=sum_minor,
+        inflight_minor=await booked(chart.inflight(asset.chain_id)),
+        suspense_minor=await booked(chart.SUSPENSE),
+    )
+
+
+async def _addresses(session: AsyncSession, asset: Asset) -> list[str]:
+    """Return our addresses that may hold something: hot wallets, change, and used deposits."""
+    hot = await session.exec(
+        select(BlockchainWallet.address).where(BlockchainWallet.chain_id == asset.chain_id)
+    )
+    derived = await session.exec(
+        select(ChainAddress.address).where(
+            ChainAddress.chain_id == asset.chain_id,
+            col(ChainAddress.user_id).is_(None)
+            | col(ChainAddress.id).in_(select(ChainDeposit.address_id)),
+        )
+    )
+    return sorted({*hot, *derived})

@@ -17,10 +17,12 @@ from typing import Self
 from devnet import pidfile, postgres, services
 from devnet.errors import StackError
 from devnet.ports import METRICS_PORTS_MAX, Ports, check_free
+from devnet.rich_miner import RichMiner
 from devnet.services import PORTS_OF, SERVERS, Service
 from devnet.site import Site
 from devnet.supervisor import ManagedProcess
 from devnet.temporal import temporal_process
+from domain.utxo.networks import BITCOIN_REGTEST
 
 Progress = Callable[[str], None]
 """Told in one line what the stack does next."""
@@ -54,8 +56,9 @@ class Stack:
         Describe the stack; nothing is started yet.
 
         ``workers`` has one entry per worker process: its task queue, or None for all but signing.
-        Without ``block_time_s`` the EVM node mines a block per transaction. ``prepare`` is called
-        when the servers run and the schema is there, before our own processes start.
+        Without ``block_time_s`` the EVM node mines a block per transaction, and Bitcoin none.
+        ``prepare`` is called when the servers run and the schema is there, before our own
+        processes start.
         """
         place = {} if code_dir is None else {"code_dir": code_dir}
         self.site = Site(state_dir=state_dir, ports=ports or Ports(), log_level=log_level, **place)
@@ -65,6 +68,7 @@ class Stack:
         self._prepare = prepare
         self._processes: dict[str, ManagedProcess] = {}
         self._held = ExitStack()
+        self._mining: asyncio.Task[None] | None = None
         if len(self._workers) >= METRICS_PORTS_MAX:
             msg = f"At most {METRICS_PORTS_MAX - 1} workers."
             raise ValueError(msg)
@@ -103,6 +107,7 @@ class Stack:
             check_free(self.site.ports, self._port_names())
             await self._start(await self._servers(progress), progress)
             await self._fill_database(progress)
+            await self._start_mining()
             if self._prepare is not None:
                 await self._prepare(self)
             await self._start(self._own_processes(), progress)
@@ -112,6 +117,10 @@ class Stack:
 
     async def down(self, progress: Progress = lambda _line: None) -> None:
         """Stop everything, ours before the servers, and give the state folder back."""
+        if self._mining is not None:
+            self._mining.cancel()
+            await asyncio.wait([self._mining])
+            self._mining = None
         ours = [p for name, p in self._processes.items() if name not in SERVERS]
         servers = [p for name, p in self._processes.items() if name in SERVERS]
         for group in (ours, servers):
@@ -126,6 +135,19 @@ class Stack:
         async with asyncio.TaskGroup() as group:
             for process in self._processes.values():
                 group.create_task(_keep_running(process, progress))
+
+    def has(self, service: Service) -> bool:
+        """Tell whether the stack has this part."""
+        return service in self._services
+
+    async def _start_mining(self) -> None:
+        """Make the miner of the Bitcoin chain rich, and let it mine where blocks have a time."""
+        if not self.has(Service.BITCOIN):
+            return
+        miner = RichMiner(self.site.bitcoin_url, BITCOIN_REGTEST)
+        await miner.make_rich()
+        if self._block_time_s is not None:
+            self._mining = asyncio.create_task(miner.keep_mining(float(self._block_time_s)))
 
     def erase(self) -> None:
         """Delete the state folder, with every key and every balance in it; not while it is up."""

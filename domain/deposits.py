@@ -66,8 +66,12 @@ class ConfirmationTier:
 def confirmations_for(
     amount_minor: int, tiers: Sequence[ConfirmationTier], *, otherwise: int
 ) -> int:
-    """Return how deep a deposit of this amount must lie; ``otherwise`` where no tier covers it."""
+    """
+    Return how deep a deposit of this amount must lie; ``otherwise`` where no tier covers it.
+
+    Above the highest tier it is never less than within it: more money never needs fewer.
+    """
     for tier in tiers:
         if tier.up_to_minor is None or amount_minor <= tier.up_to_minor:
             return tier.confirmations
-    return otherwise
+    return max([otherwise, *(tier.confirmations for tier in tiers)])

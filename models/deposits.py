@@ -64,8 +64,8 @@ class ChainDeposit(SQLModel, table=True):
     """
     One movement of value to an address that we handed out.
 
-    Its id is derived from chain, txid, position, address and amount: should a reorg make the same
-    transaction move another amount, that is another deposit, and this one is gone.
+    Its id is derived from chain, txid, position, address, amount and token: should a reorg make the
+    same transaction move anything else, that is another deposit, and this one is gone.
 
     Named apart from the eWallet proposal's ``deposit``, which is a deposit into a child chain.
     """

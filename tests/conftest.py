@@ -6,5 +6,6 @@ pytest_plugins = [
     "tests.support.utxo_nodes",
     "tests.support.books",
     "tests.support.coin_books",
+    "tests.support.evm_books",
     "tests.support.temporal",
 ]

@@ -7,7 +7,7 @@ nor reads it twice with effect. A block that leaves the chain takes back what it
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, update
+from sqlalchemy import delete, func, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -45,6 +45,25 @@ async def stored_hash(session: AsyncSession, chain_id: str, height: int) -> str 
     return block.hash if block else None
 
 
+async def hold(session: AsyncSession, chain_id: str) -> None:
+    """
+    Hold the chain's cursor until the unit of work ends.
+
+    A watcher that was given up for dead may still be at work beside its successor. What either has
+    read of the cursor without this lock is only a guess.
+    """
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(7313, hashtext(:chain_id))"), {"chain_id": chain_id}
+    )
+
+
+async def is_next(session: AsyncSession, chain_id: str, block: ScannedBlock) -> bool:
+    """Tell whether this block follows from the cursor, and hold that until the work ends."""
+    await hold(session, chain_id)
+    last = await cursor_of(session, chain_id)
+    return last is None or (last.height + 1, last.hash) == (block.height, block.parent_hash)
+
+
 async def advance(
     session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock], *, clock: Clock
 ) -> None:
@@ -75,9 +94,15 @@ async def step_back(session: AsyncSession, block: ChainBlock, *, clock: Clock) -
     """
     Take back a block that left the chain; return the batches that it concerns.
 
+    Does nothing if it is the cursor no longer: somebody else has taken it back.
+
     Raises:
         InvariantError: It was the last one we know, far above the genesis block.
     """
+    await hold(session, block.chain_id)
+    last = await cursor_of(session, block.chain_id)
+    if last is None or (last.height, last.hash) != (block.height, block.hash):
+        return set()
     batches = await unmine(session, block.chain_id, block.hash, clock=clock)
     await _displace_deposits(session, block, clock=clock)
     await _displace_coins(session, block)

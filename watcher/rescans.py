@@ -1,5 +1,6 @@
 """Reading a range of blocks again at an operator's wish: finds deposits that nobody recorded."""
 
+from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -10,7 +11,7 @@ from infra.database import Database
 from models.chain_transactions import ChainBlock
 from models.deposits import Rescan
 from models.wallets import Chain
-from watcher.cursor import cursor_of
+from watcher.cursor import cursor_of, hold
 
 BLOCKS_PER_ROUND = 128
 """A rescan shares the watcher's rounds, and must not keep it from the tip."""
@@ -37,7 +38,8 @@ class Rescanner:
         async with self._database.transaction() as session:
             rescan = await session.get_one(Rescan, rescan.id, with_for_update=True)
             chain = await session.get_one(Chain, rescan.chain_id)
-            # A block that the cursor holds under another hash is on a fork: the next round decides.
+            await hold(session, chain.id)
+            # A block that the cursor does not hold is on a fork: the next round decides.
             blocks = [b for b in blocks if await _is_ours(session, chain.id, b.height, b.hash)]
             arrived = await arrivals.arrivals_in(session, chain.id, blocks)
             rescan.found += await arrivals.record(session, chain, arrived, clock=self._clock)
@@ -60,4 +62,11 @@ class Rescanner:
 async def _is_ours(session: AsyncSession, chain_id: str, height: int, block_hash: str) -> bool:
     """Tell whether the cursor agrees with a block, or lies too far above to have kept it."""
     known = await session.get(ChainBlock, (chain_id, height))
-    return known is None or known.hash == block_hash
+    if known is not None:
+        return known.hash == block_hash
+    below = await session.exec(
+        select(func.count())
+        .select_from(ChainBlock)
+        .where(ChainBlock.chain_id == chain_id, col(ChainBlock.height) <= height)
+    )
+    return below.one() == 0

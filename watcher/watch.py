@@ -6,6 +6,7 @@ query for our addresses and one for our transactions, while the next run is alre
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -15,13 +16,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deposits import arrivals
 from domain.clock import Clock
+from domain.errors import TransientError
 from domain.ports import ChainOutlet, Head, WatchRound
 from domain.scanning import PendingView, ScannedBlock
 from infra.database import Database
-from models.chain_transactions import SETTLEABLE, ChainHead, ChainTransaction
+from models.chain_transactions import SETTLEABLE, ChainBlock, ChainHead, ChainTransaction
 from models.wallets import Chain, Finality
 from outgoing.settlement import settle, unbooked
 from watcher import cursor, fates, standing
+from watcher.balances import BalanceReconciler
 from watcher.fates import FateReader, Rebroadcaster
 from watcher.rescans import Rescanner
 
@@ -30,6 +33,9 @@ RUN_BLOCKS = 32
 
 ROUND_BLOCKS = 2_048
 """Blocks that one round takes at most, so that catching up shows progress."""
+
+FEE_INTERVAL = timedelta(seconds=15)
+"""How often the chain's fee rate is asked for."""
 
 LAG_PATIENCE = timedelta(seconds=60)
 """A node that is behind on our own chain may be a lagging fall-back; after this it went back."""
@@ -48,6 +54,7 @@ class PostgresChainWatch:
         fate_reader: FateReader,
         clock: Clock,
         *,
+        balances: BalanceReconciler | None = None,
         progress: Progress = lambda _height, _tip: None,
     ) -> None:
         """Take the database as the worker's role and the outlet of one chain."""
@@ -56,11 +63,13 @@ class PostgresChainWatch:
         self._fates = fate_reader
         self._clock = clock
         self._progress = progress
+        self._balances = balances
         self._chain_id = outlet.chain_id
         self._rebroadcaster = Rebroadcaster(database, outlet, clock)
         self._rescanner = Rescanner(database, outlet, clock)
         self._pool: frozenset[str] = frozenset()
         self._behind_since: datetime | None = None
+        self._fee_rate: tuple[datetime, int] | None = None
 
     async def watch_once(self) -> WatchRound:
         """Read the chain towards its tip, a bounded number of blocks; say what moved."""
@@ -70,7 +79,9 @@ class PostgresChainWatch:
         moved = await self._drop_orphans(head)
         height = await self._read_blocks(head)
         if height == head.height:
-            await self._take_pool(pool)
+            await self._take_pool(pool, head)
+            if self._balances is not None:
+                await self._balances.run()
         moved |= await self._confirm(head)
         deposits = await self._due(head)
         await self._rebroadcaster.run()
@@ -99,7 +110,7 @@ class PostgresChainWatch:
             depth += 1
             async with self._database.transaction() as session:
                 moved |= await cursor.step_back(session, last, clock=self._clock)
-                await _note_reorg(session, self._chain_id, depth, self._clock.now())
+                await _note_reorg(session, last, depth, self._clock.now())
         return moved
 
     async def _is_merely_behind(self, head: Head) -> bool:
@@ -161,6 +172,8 @@ class PostgresChainWatch:
         if receipts is None:
             return False
         async with self._database.transaction() as session:
+            if not await cursor.is_next(session, self._chain_id, blocks[0]):
+                return False
             await fates.mine(session, ours, receipts, clock=self._clock)
             arrived = await arrivals.arrivals_in(session, self._chain_id, blocks)
             await arrivals.record(session, chain, arrived, clock=self._clock)
@@ -168,9 +181,14 @@ class PostgresChainWatch:
             await cursor.advance(session, self._chain_id, blocks, clock=self._clock)
         return True
 
-    async def _take_pool(self, pool: PendingView) -> None:
+    async def _take_pool(self, pool: PendingView, head: Head) -> None:
         """Record unconfirmed deposits, and forget those that are neither here nor on the chain."""
         async with self._database.transaction() as session:
+            await cursor.hold(session, self._chain_id)
+            last = await cursor.cursor_of(session, self._chain_id)
+            if last is None or last.hash != head.hash:
+                # Another watcher is taking blocks back: what it has not read again is not gone.
+                return
             chain = await session.get_one(Chain, self._chain_id)
             arrived = await arrivals.arrivals_among(session, self._chain_id, pool.incoming)
             await arrivals.record(session, chain, arrived, clock=self._clock)
@@ -179,14 +197,23 @@ class PostgresChainWatch:
             )
         self._pool = pool.txids
 
+    async def _fee_rate_minor(self) -> int | None:
+        """Return what a transaction would offer, asked now and then; for people, not for us."""
+        now = self._clock.now()
+        if self._fee_rate is None or now - self._fee_rate[0] >= FEE_INTERVAL:
+            with contextlib.suppress(TransientError):
+                self._fee_rate = now, (await self._outlet.quote_fee()).max_fee_minor
+        return self._fee_rate[1] if self._fee_rate else None
+
     async def _confirm(self, head: Head) -> set[str]:
         """Mark what is deep enough below the cursor; post again what a reorg changed."""
+        fee_rate_minor = await self._fee_rate_minor()
         async with self._database.transaction() as session:
             last = await cursor.cursor_of(session, self._chain_id)
             if last is None:
                 return set()
             chain = await session.get_one(Chain, self._chain_id)
-            await self._note_head(session, head, last.height)
+            await self._note_head(session, head, last.height, fee_rate_minor)
             settled_height = _settled_height(chain, head, last.height)
             deep = await fates.confirm(session, self._chain_id, settled_height, clock=self._clock)
         await self._settle_again({row.batch_id for row in deep if row.settled_at is not None})
@@ -227,12 +254,15 @@ class PostgresChainWatch:
             )
             return set(found)
 
-    async def _note_head(self, session: AsyncSession, head: Head, height: int) -> None:
+    async def _note_head(
+        self, session: AsyncSession, head: Head, height: int, fee_rate_minor: int | None
+    ) -> None:
         values = {
             "height": height,
             "tip_height": head.height,
             "finalized_height": head.finalized_height,
             "base_fee_minor": head.base_fee_minor,
+            "fee_rate_minor": fee_rate_minor,
             "seen_at": self._clock.now(),
         }
         statement = insert(ChainHead).values(chain_id=self._chain_id, **values)
@@ -241,10 +271,12 @@ class PostgresChainWatch:
         )
 
 
-async def _note_reorg(session: AsyncSession, chain_id: str, depth: int, at: datetime) -> None:
-    head = await session.get(ChainHead, chain_id, with_for_update=True)
+async def _note_reorg(session: AsyncSession, gone: ChainBlock, depth: int, at: datetime) -> None:
+    head = await session.get(ChainHead, gone.chain_id, with_for_update=True)
     if head is not None:
         head.reorg_depth, head.reorg_at = depth, at
+        # Depth is reckoned from here: what the new fork brings must not count the old one's blocks.
+        head.height = min(head.height, gone.height - 1)
 
 
 def _settled_height(chain: Chain, head: Head, height: int) -> int:

@@ -5,6 +5,7 @@ Tokens are believed for their ``Transfer`` logs alone, never for calldata: an ``
 like a ``transfer`` there. What contracts send is only in the call trace, where the node has one.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -21,20 +22,26 @@ WITH_BODIES = True
 """Second parameter of ``eth_getBlockByNumber``."""
 
 METHOD_UNKNOWN = -32601
+
+_STATE_GONE = ("missing trie node", "historical state", "state not available", "pruned")
+"""Parts of what nodes say of a block that they hold without the state to run it again."""
+
 _TRANSFER_TOPICS = 3
 _WORD_HEX_DIGITS = 64
 _MOVING_CALLS = frozenset({"CALL", "SELFDESTRUCT"})
 """Call types that move their value; the others carry the caller's value along."""
+
+logger = logging.getLogger(__name__)
 
 
 class BlockReader:
     """Reads blocks of one chain with their receipts and, where the node has them, call traces."""
 
     def __init__(self, rpc: Rpc) -> None:
-        """Take the connection; whether there are traces is found out on the first need."""
+        """Take the connection; whether there are traces is found out when they are needed."""
         self._rpc = rpc
         self.has_traces: bool | None = None
-        """None until a block with contract calls was read."""
+        """Of the last block with contract calls; None until one was read."""
         self._has_block_receipts = True
 
     async def read(self, first: int, last: int) -> list[ScannedBlock]:
@@ -89,20 +96,34 @@ class BlockReader:
             for i, body in enumerate(bodies)
             if receipts[i] is not None and any(_calls_code(t) for t in body["transactions"])
         ]
-        if not wanted or self.has_traces is False:
+        if not wanted:
             return found
-        answers = await self._rpc.batch(
-            [
-                ("debug_traceBlockByNumber", [bodies[i]["number"], {"tracer": "callTracer"}])
-                for i in wanted
-            ]
-        )
-        self.has_traces = not any(_is_unknown_method(answer) for answer in answers)
-        if not self.has_traces:
-            return found
-        for i, answer in zip(wanted, answers, strict=True):
-            found[i] = _trees(_answered(answer), bodies[i])
+        for i, answer in zip(wanted, await self._traced([bodies[i] for i in wanted]), strict=False):
+            found[i] = _trees(answer, bodies[i])
+        untraced = [bodies[i] for i in wanted if None in (found[i] or ())]
+        if untraced:
+            # The node no longer has their state, or needs longer than it allows itself. Waiting
+            # would stop the whole chain; what contracts sent there a rescan may find.
+            first, last = (int(untraced[n]["number"], 16) for n in (0, -1))
+            logger.error("blocks from %d to %d have transactions without a trace", first, last)
         return found
+
+    async def _traced(self, bodies: Sequence[Any]) -> list[Any]:
+        """Return each block's traces, or nothing where the node that answers has none."""
+        calls: list[Call] = [
+            ("debug_traceBlockByNumber", [body["number"], {"tracer": "callTracer"}])
+            for body in bodies
+        ]
+        # Asked anew each time, though of one block only: the next answer may come from a node that
+        # has traces, and what is missed meanwhile stays missed.
+        first = len(calls) if self.has_traces else 1
+        answers = await self._rpc.batch(calls[:first])
+        had_traces, self.has_traces = self.has_traces, not any(map(_is_unknown_method, answers))
+        if not self.has_traces:
+            if had_traces is not False:
+                logger.warning("the node has no call traces: coin sent by contracts is not seen")
+            return []
+        return answers + (await self._rpc.batch(calls[first:]) if calls[first:] else [])
 
 
 def _linked(bodies: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
@@ -127,7 +148,8 @@ def _is_unknown_method(answer: Any) -> bool:
     if not isinstance(answer, NodeError):
         return False
     text = answer.text.lower()
-    return answer.code == METHOD_UNKNOWN or "method not" in text or "not available" in text
+    # Of a block whose state is gone nodes say "not available" too: that is no word on the method.
+    return answer.code == METHOD_UNKNOWN or ("method" in text and "not " in text)
 
 
 def _belong(receipts: Any, body: Mapping[str, Any]) -> bool:
@@ -140,13 +162,20 @@ def _belong(receipts: Any, body: Mapping[str, Any]) -> bool:
 
 
 def _trees(answer: Any, body: Mapping[str, Any]) -> list[Any] | None:
-    """Return the root call of each transaction, if they are those of this block."""
+    """Return the root call of each transaction, None for those that the node cannot run again."""
+    if isinstance(answer, NodeError) and _is_state_gone(answer.text):
+        return [None] * len(body["transactions"])
+    answer = _answered(answer)
     if not isinstance(answer, list) or len(answer) != len(body["transactions"]):
         return None
     for traced, transaction in zip(answer, body["transactions"], strict=True):
         if traced.get("txHash", transaction["hash"]) != transaction["hash"]:
             return None
-    return [traced["result"] for traced in answer]
+    return [traced.get("result") for traced in answer]
+
+
+def _is_state_gone(text: str) -> bool:
+    return any(part in text.lower() for part in _STATE_GONE)
 
 
 def _calls_code(transaction: Mapping[str, Any]) -> bool:
@@ -166,7 +195,7 @@ def _scanned(
             continue
         incoming += _plain_value(transaction)
         incoming += _token_logs(receipt)
-        if calls:
+        if calls and calls[place] is not None:
             incoming += _inner_value(transaction["hash"], calls[place], "")
     return ScannedBlock(
         height=int(body["number"], 16),

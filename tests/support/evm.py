@@ -104,6 +104,11 @@ class EvmWorld:
             await self._invoke(contract, "set_paused(bool)", ["bool"], [True])
         return contract
 
+    async def deploy(self, name: str) -> str:
+        """Deploy a contract that takes no arguments."""
+        fields = {"data": load_artifact(name).bytecode}
+        return str((await self._transact(fields))["contractAddress"])
+
     async def _deploy(self, kind: TokenKind) -> str:
         match kind:
             case TokenKind.PLAIN:
