@@ -28,6 +28,8 @@ class ScriptedNode:
         self.takes_batches = True
         self.status: int | None = None
         """Answered to everything, with no body."""
+        self.drops: set[str] = set()
+        """Methods to which the next answer is lost, with the connection."""
         self.seen: list[str] = []
         self.answers: dict[str, Any] = {
             "getblockhash": lambda _height: network.genesis_hash,
@@ -76,7 +78,12 @@ class ScriptedNode:
                     for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n"))
                 }
                 body = await reader.readexactly(int(fields[b"content-length"]))
-                writer.write(self._reply(fields[b"authorization"], json.loads(body)))
+                reply = self._reply(fields[b"authorization"], json.loads(body))
+                lost = self.drops & set(self.seen)
+                self.drops -= lost
+                if lost:
+                    break
+                writer.write(reply)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -7,8 +7,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from bitcoin.core import CBlock, COutPoint, CScript, CTransaction, CTxIn, CTxOut
 
 from chains.registry import open_outlet
+from chains.utxo.blocks import read_block
 from chains.utxo.outlet import CoinOutlet
 from domain.errors import (
     BroadcastUnknownError,
@@ -18,6 +20,7 @@ from domain.errors import (
     WrongChainError,
 )
 from domain.ports import BroadcastOutcome
+from domain.scanning import ScannedBlock
 from domain.utxo.networks import BITCOIN, BITCOIN_REGTEST, LITECOIN_REGTEST
 from tests.integration.utxo.scripted_node import Fault as Answer
 from tests.integration.utxo.scripted_node import ScriptedNode
@@ -146,6 +149,13 @@ class TestFailover:
         assert (await outlet_of(scripted.url).head()).height == 7
         assert scripted.seen.count("batch") == 1
         assert scripted.seen.count("getmempoolinfo") == 1
+
+    async def test_asks_again_when_a_kept_connection_has_died(
+        self, outlet_of: Opener, scripted: ScriptedNode
+    ) -> None:
+        scripted.drops = {"getmempoolinfo"}
+        assert (await outlet_of(scripted.url).head()).height == 7
+        assert scripted.seen.count("getmempoolinfo") == 2
 
 
 class TestLogin:
@@ -315,6 +325,70 @@ class TestReading:
         assert len(view.incoming) == 150
 
 
+class TestChangingChain:
+    """The chain changes between two answers of one scan."""
+
+    @pytest.fixture
+    def forked(self, scripted: ScriptedNode) -> ScriptedNode:
+        """Return a node with two branches of 12 blocks from height 100; it is on the first."""
+        self.branches = [branch(mark) for mark in (b"\x01", b"\x02")]
+        bodies = {block.hash: raw for blocks in self.branches for block, raw in blocks}
+        self.moved_at = 12
+        genesis = BITCOIN.genesis_hash
+
+        def hash_at(height: int) -> str | Answer:
+            if height == 0:
+                return genesis
+            if height >= 112:
+                return Answer(-8, "Block height out of range")
+            blocks = self.branches[0 if height - 100 < self.moved_at else 1]
+            return blocks[height - 100][0].hash
+
+        scripted.answers["getblockhash"] = hash_at
+        scripted.answers["getblock"] = lambda wanted, _verbosity: bodies.get(
+            wanted, Answer(-5, "Block not found")
+        )
+        self.bodies = bodies
+        return scripted
+
+    async def test_is_read_whole_while_it_stands_still(
+        self, outlet_of: Opener, forked: ScriptedNode
+    ) -> None:
+        blocks = await outlet_of(forked.url).scan(100, 130)
+        assert [block.hash for block in blocks] == [b.hash for b, _ in self.branches[0]]
+
+    @pytest.mark.parametrize("moved_at", range(1, 12))
+    async def test_ends_the_scan_where_it_moved(
+        self, outlet_of: Opener, forked: ScriptedNode, moved_at: int
+    ) -> None:
+        self.moved_at = moved_at
+        blocks = await outlet_of(forked.url).scan(100, 111)
+        assert [block.hash for block in blocks] == [
+            block.hash for block, _ in self.branches[0][:moved_at]
+        ]
+
+    @pytest.mark.parametrize("missing", range(12))
+    async def test_ends_the_scan_before_a_block_that_is_gone(
+        self, outlet_of: Opener, forked: ScriptedNode, missing: int
+    ) -> None:
+        del self.bodies[self.branches[0][missing][0].hash]
+        blocks = await outlet_of(forked.url).scan(100, 111)
+        assert [block.height for block in blocks] == list(range(100, 100 + missing))
+
+
+def branch(mark: bytes) -> list[tuple[ScannedBlock, str]]:
+    """Return 12 linked blocks from height 100, each with nothing but its coinbase."""
+    blocks: list[tuple[ScannedBlock, str]] = []
+    parent = b"\x09" * 32
+    for height in range(100, 112):
+        script = CScript(mark + bytes([height]))
+        coinbase = CTransaction([CTxIn(COutPoint(), script)], [CTxOut(5, CScript(b"\x51"))])
+        raw = CBlock(2, parent, coinbase.GetTxid(), 0, 0, 0, [coinbase]).serialize()
+        blocks.append((read_block(raw, height=height), raw.hex()))
+        parent = bytes.fromhex(blocks[-1][0].hash)[::-1]
+    return blocks
+
+
 class TestFee:
     @pytest.mark.parametrize(
         ("estimate", "rate"),
@@ -396,6 +470,13 @@ class TestLostBroadcast:
         outlet = outlet_of(proxy.url, kernel_node.url, chain_id=REAL, timeout_s=2)
         # In the pool already, which the node takes for success.
         assert await outlet.broadcast(raw) is BroadcastOutcome.ACCEPTED
+
+    async def test_is_not_repeated_unasked(self, outlet_of: Opener, scripted: ScriptedNode) -> None:
+        scripted.answers[SEND] = "ab" * 32
+        scripted.drops = {SEND}
+        with pytest.raises(BroadcastUnknownError):
+            await outlet_of(scripted.url).broadcast(RAW)
+        assert scripted.seen.count(SEND) == 1
 
     async def test_does_not_take_words_that_it_does_not_know_for_a_refusal(
         self, outlet_of: Opener, scripted: ScriptedNode
