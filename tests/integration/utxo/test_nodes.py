@@ -19,7 +19,7 @@ from domain.errors import (
     NodeSyncingError,
     WrongChainError,
 )
-from domain.ports import BroadcastOutcome
+from domain.ports import BroadcastOutcome, FeeQuote
 from domain.scanning import ScannedBlock
 from domain.utxo.networks import BITCOIN, BITCOIN_REGTEST, LITECOIN_REGTEST
 from tests.integration.utxo.scripted_node import Fault as Answer
@@ -428,6 +428,26 @@ class TestFee:
         assert asked == [(2, "economical")]
 
 
+class TestReplacementFee:
+    @pytest.mark.parametrize(
+        ("previous", "base", "quoted", "offered"),
+        [
+            (100_000, 1_000, 1_000, 125_000),
+            (1_000, 1_000, 1_000, 2_000),
+            (2_000, 3_000, 1_000, 5_000),
+            (10_000, 1_000, 90_000, 90_000),
+        ],
+        ids=["a quarter more", "the relay's cost more", "a dear pool", "what is asked now"],
+    )
+    async def test_is_above_the_former(
+        self, outlet_of: Opener, *, previous: int, base: int, quoted: int, offered: int
+    ) -> None:
+        raised = outlet_of(dead_url()).replacement_fee(
+            previous=FeeQuote(0, previous, 0), quote=FeeQuote(base, quoted, 0)
+        )
+        assert raised == FeeQuote(base, offered, 0)
+
+
 class TestLostBroadcast:
     async def test_finds_a_transaction_whose_answer_was_lost(
         self, outlet_of: Opener, kernel_node: RegtestNode, proxy: LossyProxy
@@ -470,6 +490,9 @@ class TestLostBroadcast:
         outlet = outlet_of(proxy.url, kernel_node.url, chain_id=REAL, timeout_s=2)
         # In the pool already, which the node takes for success.
         assert await outlet.broadcast(raw) is BroadcastOutcome.ACCEPTED
+        asked = len(proxy.seen)
+        await outlet.head()
+        assert len(proxy.seen) == asked, "a node that just failed is asked first again"
 
     async def test_is_not_repeated_unasked(self, outlet_of: Opener, scripted: ScriptedNode) -> None:
         scripted.answers[SEND] = "ab" * 32
