@@ -60,6 +60,7 @@ from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
 from sweeps.accounts import AccountSweeper
 from sweeps.coins import CoinSweeper
+from watcher.balances import BalanceReconciler
 from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
 from workflows.attributes import CHAIN_ID, attributes
@@ -150,16 +151,18 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     planner: Planner
     fates: FateReader
     sweeper: Sweeper
+    balances: BalanceReconciler | None = None
     if isinstance(outlet, CoinOutlet):
         planner, fates = CoinPlanner(process.database, outlet, CLOCK), CoinFates()
         sweeper = CoinSweeper(process.database, outlet, CLOCK)
     else:
         planner, fates = AccountPlanner(process.database, outlet, CLOCK), AccountFates(outlet)
         sweeper = AccountSweeper(process.database, outlet, CLOCK)
+        balances = BalanceReconciler(process.database, outlet, CLOCK)
     sweeps = SweepActivities(sweeper)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, planner, CLOCK),
-        PostgresChainWatch(process.database, outlet, fates, CLOCK),
+        PostgresChainWatch(process.database, outlet, fates, CLOCK, balances=balances),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,
     )

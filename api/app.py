@@ -23,6 +23,7 @@ from api.routers import (
     policy,
     rescans,
     sessions,
+    sweeps,
     two_factor,
     users,
     wallets,
@@ -43,6 +44,7 @@ ROUTERS = (
     deposits.router,
     chains.router,
     rescans.router,
+    sweeps.router,
     freezes.router,
     operations.router,
 )

@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 from api.deposit_stream import StreamSlots
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.sweep_workflows import SweepWorkflows
 from domain.clock import Clock, SystemClock
 from domain.errors import (
     DatabaseUnavailableError,
@@ -45,6 +46,11 @@ class AppState:
     def payout_workflows(self) -> PayoutWorkflows:
         """The way to payout workflows."""
         return PayoutWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def sweep_workflows(self) -> SweepWorkflows:
+        """The way to sweep workflows."""
+        return SweepWorkflows(self.temporal)
 
     @property
     def payout_requests(self) -> PayoutRequests:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import coins, ledger, payouts
+from benchmarks import catchup, coins, ledger, payouts
 from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.services import Service
@@ -28,6 +28,8 @@ AIMS = {
     "ledger_vs_bare_sql": (0.8, "at least"),
     "ledger_bulk_vs_single": (10.0, "at least"),
     "payout_history_events": (20, "at most"),
+    "catchup_vs_bare_rpc": (0.5, "at least"),
+    "scan_1m_vs_1_address": (0.8, "at least"),
     "vbytes_vs_theory_100": (1.05, "at most"),
     "vbytes_vs_theory_1000": (1.05, "at most"),
     "waste_vs_library": (1.0, "at most"),
@@ -43,10 +45,30 @@ async def run(options: argparse.Namespace) -> int:
         selected = coins.measure()
         out.print(selected)
         ratios |= asdict(selected)
-    if options.part != "coins":
+    if options.part in ("all", "catchup"):
+        ratios |= await _catchup(out)
+    if options.part not in ("coins", "catchup"):
         ratios |= await _on_a_stack(options, out)
     _report(ratios, out)
     return 0
+
+
+async def _catchup(out: Console) -> dict[str, float]:
+    """Measure on a stack of nodes and database alone, where nobody else watches."""
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
+        stack = Stack(
+            Path(name) / "stack",
+            ports=Ports.free(),
+            services={Service.POSTGRES, Service.MIGRATIONS, Service.EVM, Service.BITCOIN},
+            prepare=fill,
+        )
+        async with stack:
+            watched = await catchup.measure(stack.site)
+    out.print(watched)
+    return {
+        "catchup_vs_bare_rpc": watched.catchup_vs_bare_rpc,
+        "scan_1m_vs_1_address": watched.scan_1m_vs_1_address,
+    }
 
 
 async def _on_a_stack(options: argparse.Namespace, out: Console) -> dict[str, float]:
@@ -95,7 +117,9 @@ def _report(ratios: dict[str, float], out: Console) -> None:
 def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("all", "ledger", "payouts", "coins"), default="all")
+    parser.add_argument(
+        "--part", choices=("all", "ledger", "payouts", "coins", "catchup"), default="all"
+    )
     parser.add_argument("--payouts", type=int, default=900, help="per round")
     parser.add_argument("--transfers", type=int, default=1_000, help="per round")
     parser.add_argument("--workers", type=int, default=1, help="worker processes")

@@ -5,12 +5,18 @@ A node that does not answer is passed over for the next and left alone for a whi
 answers, even an error, is an answer.
 """
 
+import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from domain.errors import ChainUnavailableError
+from domain.errors import (
+    ChainUnavailableError,
+    NodePrunedError,
+    NodeSyncingError,
+    TransientError,
+)
 
 CALL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
@@ -18,6 +24,9 @@ REST_S = 15.0
 """A node that failed is asked last for this long."""
 
 BATCH_MAX = 50
+SINGLES_AT_ONCE = 8
+
+NO_ANSWER = "No node of the chain answers."
 
 type Call = tuple[str, list[Any]]
 
@@ -40,6 +49,11 @@ class RefusalError(Exception):
         """Not taken for reasons of the node, such as a full pool: another may take it."""
         return False
 
+    @property
+    def failure(self) -> TransientError:
+        """What a read that no other node answers either fails with; only of those that are busy."""
+        return ChainUnavailableError(NO_ANSWER)
+
 
 class RpcNode(Protocol):
     """One endpoint."""
@@ -54,6 +68,7 @@ class RpcNode(Protocol):
         Raises:
             RefusalError: The node answered with an error.
             NotSentError, LostReplyError: It did not answer.
+            NodeSyncingError: It is not in step with the chain.
             WrongChainError: It serves another chain.
         """
         ...
@@ -100,24 +115,26 @@ class Rpc:
         return answers
 
     async def _read(self, calls: Sequence[Call]) -> list[Any]:
+        failure: TransientError = ChainUnavailableError(NO_ANSWER)
         for node in self._in_order():
-            # A kept connection may have died since its last use, so a lost reply is asked twice.
-            for _ in range(2):
-                try:
-                    answers = await _ask(node, calls)
-                except NotSentError:
-                    break
-                except LostReplyError as error:
-                    if isinstance(error.__cause__, TimeoutError):
-                        break
-                    continue
-                if not any(_is_busy(answer) for answer in answers):
-                    node.resting_until = 0.0
-                    return answers
-                break
-            self._rest(node)
-        msg = "No node of the chain answers."
-        raise ChainUnavailableError(msg)
+            try:
+                answers = await _ask_twice(node, calls)
+            except (NotSentError, LostReplyError):
+                self._rest(node)
+                continue
+            except NodeSyncingError as error:
+                failure = error
+                self._rest(node)
+                continue
+            busy = next((answer for answer in answers if _is_busy(answer)), None)
+            if busy is None:
+                node.resting_until = 0.0
+                return answers
+            failure = busy.failure
+            # A node without old blocks serves everything else.
+            if not isinstance(failure, NodePrunedError):
+                self._rest(node)
+        raise failure
 
     async def send(self, method: str, *params: Any) -> Any:
         """
@@ -127,13 +144,17 @@ class Rpc:
             RefusalError: A node's refusal, and no node asked before it may have taken the request.
             LostReplyError: Some node may have taken it, none said so.
             ChainUnavailableError: It reached no node.
+            NodeSyncingError: It reached no node that is in step with the chain.
         """
         was_lost, refusal = False, None
+        failure: TransientError = ChainUnavailableError(NO_ANSWER)
         for node in self._in_order():
             try:
                 return await node.call(method, params)
             except NotSentError:
                 pass
+            except NodeSyncingError as error:
+                failure = error
             except LostReplyError:
                 was_lost = True
             except RefusalError as error:
@@ -144,10 +165,7 @@ class Rpc:
             self._rest(node)
         if was_lost:
             raise LostReplyError
-        if refusal is not None:
-            raise refusal
-        msg = "No node of the chain answers."
-        raise ChainUnavailableError(msg)
+        raise refusal or failure
 
     async def close(self) -> None:
         """Close every pooled connection."""
@@ -159,8 +177,34 @@ class Rpc:
         return sorted(self._nodes, key=lambda node: node.resting_until > now)
 
     def _rest(self, node: RpcNode) -> None:
-        logger.warning("the chain node at %s does not answer", node.host)
+        logger.warning("the chain node at %s does not answer, or is not ready", node.host)
         node.resting_until = time.monotonic() + REST_S
+
+
+async def one_by_one(
+    call: Callable[[str, Sequence[Any]], Awaitable[Any]], calls: Sequence[Call]
+) -> list[Any]:
+    """Do what ``RpcNode.batch`` does with single calls, a few at once."""
+    gate = asyncio.Semaphore(SINGLES_AT_ONCE)
+
+    async def single(method: str, params: list[Any]) -> Any:
+        async with gate:
+            try:
+                return await call(method, params)
+            except RefusalError as error:
+                return error
+
+    return await asyncio.gather(*(single(*each) for each in calls))
+
+
+async def _ask_twice(node: RpcNode, calls: Sequence[Call]) -> list[Any]:
+    """A kept connection may have died since its last use, so a lost reply is asked again."""
+    try:
+        return await _ask(node, calls)
+    except LostReplyError as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise
+        return await _ask(node, calls)
 
 
 async def _ask(node: RpcNode, calls: Sequence[Call]) -> list[Any]:

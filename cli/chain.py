@@ -8,7 +8,7 @@ from rich.table import Table
 
 from cli.context import context_of
 
-app = typer.Typer(help="Chains: how far they were read, and rescans.", no_args_is_help=True)
+app = typer.Typer(help="Chains: how far they were read, rescans and sweeps.", no_args_is_help=True)
 
 ChainId = Annotated[str, typer.Argument(help="CAIP-2, such as eip155:1.")]
 Height = Annotated[int, typer.Argument(min=0, help="A block's height; the block is included.")]
@@ -70,6 +70,37 @@ def rescan(
         answer = api.send("POST", f"/v1/chains/{chain_id}/rescans", body, code=code)
     progress = f"{answer['blocks_done']} of {answer['blocks_total']} blocks read"
     context.show(answer, f"{answer['id']}: {progress}, {answer['found']} deposits found.")
+
+
+@app.command()
+def sweep(typer_context: typer.Context, chain_id: ChainId, code: Code) -> None:
+    """Collect deposits into the hot wallet now, even small ones (operators)."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        answer = api.send("POST", f"/v1/chains/{chain_id}/sweeps", None, code=code)
+    context.show(answer, f"Asked for a sweep of {chain_id}; see strongroom chain sweeps.")
+
+
+@app.command()
+def sweeps(
+    typer_context: typer.Context,
+    chain_id: ChainId,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many at most.")] = 20,
+) -> None:
+    """List sweeps and gas top-ups of a chain, newest first."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        answer = api.get(f"/v1/chains/{chain_id}/sweeps", limit=limit)
+    if context.is_json:
+        context.show(answer)
+        return
+    table = Table()
+    for heading in ("sweep", "kind", "amount", "status", "txid"):
+        table.add_column(heading, overflow="fold")
+    for s in answer["items"]:
+        amount = f"{s['amount']} {s['asset']}"
+        table.add_row(s["id"], s["kind"], amount, s["status"], s["txid"] or "-")
+    context.out.print(table)
 
 
 def _text(value: object) -> str:

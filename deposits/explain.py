@@ -53,10 +53,10 @@ def _reversed(detail: DepositDetail) -> Explanation:
         return Explanation(
             "It came back to the chain; waiting for its depth again.", "confirmations"
         )
-    return Explanation(
-        "Credited, then removed from the chain and taken back; outgoing operations are frozen.",
-        "operator",
-    )
+    gone = "Credited, then removed from the chain and taken back"
+    if detail.is_frozen:
+        return Explanation(f"{gone}; outgoing operations are frozen.", "operator")
+    return Explanation(f"{gone}.", None)
 
 
 def _ignored(detail: DepositDetail) -> Explanation:

@@ -8,6 +8,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deposits.depth import Depth, depth_of
+from deposits.freezes import frozen_among
 from domain.deposits import DepositStatus
 from domain.errors import ChainNotFoundError, DepositNotFoundError
 from infra.paging import Page, paged
@@ -29,6 +30,8 @@ class DepositDetail:
     chain: Chain
     head: ChainHead | None
     events: list[ChainDepositEvent]
+    is_frozen: bool
+    """The deposit was taken back, and its user's outgoing operations are frozen."""
 
     @property
     def depth(self) -> Depth:
@@ -82,6 +85,7 @@ async def deposit_detail(
         .where(ChainDepositEvent.deposit_id == deposit_id)
         .order_by(col(ChainDepositEvent.id))
     )
+    is_reversed = deposit.status == DepositStatus.REVERSED
     return DepositDetail(
         deposit=deposit,
         address=await session.get_one(ChainAddress, deposit.address_id),
@@ -89,6 +93,7 @@ async def deposit_detail(
         chain=await session.get_one(Chain, deposit.chain_id),
         head=await session.get(ChainHead, deposit.chain_id),
         events=list(events),
+        is_frozen=is_reversed and bool(await frozen_among(session, [deposit.user_id])),
     )
 
 

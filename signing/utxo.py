@@ -19,11 +19,8 @@ from domain.coins import Coin, UnsignedCoinAttempt
 from domain.ports import SignedAttempt
 from domain.utxo.networks import network_of
 from domain.utxo.scripts import output_script
+from domain.utxo.transactions import LOCK_TIME, REPLACEABLE, VERSION
 from signing.hd import private_key
-
-VERSION = 2
-REPLACEABLE = 0xFFFFFFFD
-"""Sequence of every input: signals BIP125 replacement, no relative lock time."""
 
 
 def sign_coins(attempt: UnsignedCoinAttempt, seed: bytes) -> SignedAttempt:
@@ -50,7 +47,7 @@ def unsigned_transaction(attempt: UnsignedCoinAttempt) -> CTransaction:
         CTxOut(output.amount_minor, CScript(output_script(output.address, network)))
         for output in attempt.outputs
     ]
-    return CTransaction(inputs, outputs, 0, VERSION)
+    return CTransaction(inputs, outputs, LOCK_TIME, VERSION)
 
 
 def _key(seed: bytes, chain_id: str, coin: Coin) -> PrivateKey:

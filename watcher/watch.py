@@ -6,6 +6,7 @@ query for our addresses and one for our transactions, while the next run is alre
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -15,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deposits import arrivals
 from domain.clock import Clock
+from domain.errors import TransientError
 from domain.ports import ChainOutlet, Head, WatchRound
 from domain.scanning import PendingView, ScannedBlock
 from infra.database import Database
@@ -22,6 +24,7 @@ from models.chain_transactions import SETTLEABLE, ChainBlock, ChainHead, ChainTr
 from models.wallets import Chain, Finality
 from outgoing.settlement import settle, unbooked
 from watcher import cursor, fates, standing
+from watcher.balances import BalanceReconciler
 from watcher.fates import FateReader, Rebroadcaster
 from watcher.rescans import Rescanner
 
@@ -30,6 +33,9 @@ RUN_BLOCKS = 32
 
 ROUND_BLOCKS = 2_048
 """Blocks that one round takes at most, so that catching up shows progress."""
+
+FEE_INTERVAL = timedelta(seconds=15)
+"""How often the chain's fee rate is asked for."""
 
 LAG_PATIENCE = timedelta(seconds=60)
 """A node that is behind on our own chain may be a lagging fall-back; after this it went back."""
@@ -48,6 +54,7 @@ class PostgresChainWatch:
         fate_reader: FateReader,
         clock: Clock,
         *,
+        balances: BalanceReconciler | None = None,
         progress: Progress = lambda _height, _tip: None,
     ) -> None:
         """Take the database as the worker's role and the outlet of one chain."""
@@ -56,11 +63,13 @@ class PostgresChainWatch:
         self._fates = fate_reader
         self._clock = clock
         self._progress = progress
+        self._balances = balances
         self._chain_id = outlet.chain_id
         self._rebroadcaster = Rebroadcaster(database, outlet, clock)
         self._rescanner = Rescanner(database, outlet, clock)
         self._pool: frozenset[str] = frozenset()
         self._behind_since: datetime | None = None
+        self._fee_rate: tuple[datetime, int] | None = None
 
     async def watch_once(self) -> WatchRound:
         """Read the chain towards its tip, a bounded number of blocks; say what moved."""
@@ -71,6 +80,8 @@ class PostgresChainWatch:
         height = await self._read_blocks(head)
         if height == head.height:
             await self._take_pool(pool, head)
+            if self._balances is not None:
+                await self._balances.run()
         moved |= await self._confirm(head)
         deposits = await self._due(head)
         await self._rebroadcaster.run()
@@ -186,14 +197,23 @@ class PostgresChainWatch:
             )
         self._pool = pool.txids
 
+    async def _fee_rate_minor(self) -> int | None:
+        """Return what a transaction would offer, asked now and then; for people, not for us."""
+        now = self._clock.now()
+        if self._fee_rate is None or now - self._fee_rate[0] >= FEE_INTERVAL:
+            with contextlib.suppress(TransientError):
+                self._fee_rate = now, (await self._outlet.quote_fee()).max_fee_minor
+        return self._fee_rate[1] if self._fee_rate else None
+
     async def _confirm(self, head: Head) -> set[str]:
         """Mark what is deep enough below the cursor; post again what a reorg changed."""
+        fee_rate_minor = await self._fee_rate_minor()
         async with self._database.transaction() as session:
             last = await cursor.cursor_of(session, self._chain_id)
             if last is None:
                 return set()
             chain = await session.get_one(Chain, self._chain_id)
-            await self._note_head(session, head, last.height)
+            await self._note_head(session, head, last.height, fee_rate_minor)
             settled_height = _settled_height(chain, head, last.height)
             deep = await fates.confirm(session, self._chain_id, settled_height, clock=self._clock)
         await self._settle_again({row.batch_id for row in deep if row.settled_at is not None})
@@ -234,12 +254,15 @@ class PostgresChainWatch:
             )
             return set(found)
 
-    async def _note_head(self, session: AsyncSession, head: Head, height: int) -> None:
+    async def _note_head(
+        self, session: AsyncSession, head: Head, height: int, fee_rate_minor: int | None
+    ) -> None:
         values = {
             "height": height,
             "tip_height": head.height,
             "finalized_height": head.finalized_height,
             "base_fee_minor": head.base_fee_minor,
+            "fee_rate_minor": fee_rate_minor,
             "seen_at": self._clock.now(),
         }
         statement = insert(ChainHead).values(chain_id=self._chain_id, **values)

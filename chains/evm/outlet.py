@@ -172,6 +172,22 @@ class EvmOutlet:
             raise WouldRevertError(msg)
         return int(answer, 16)
 
+    @property
+    def has_traces(self) -> bool | None:
+        """Whether the node shows what contracts sent; None until there was a need to know."""
+        return self._blocks.has_traces
+
+    async def balances_minor(self, addresses: Sequence[str], height: int) -> list[int]:
+        """Return the native balances of these addresses after the block at this height, in wei."""
+        answers = await self._rpc.batch(
+            [("eth_getBalance", [address, hex(height)]) for address in addresses]
+        )
+        refusal = next((a for a in answers if isinstance(a, NodeError)), None)
+        if refusal is not None:
+            msg = f"The node does not tell balances of block {height}: {refusal.text}"
+            raise ChainUnavailableError(msg)
+        return [int(answer, 16) for answer in answers]
+
     async def account_nonce(self, address: str) -> int:
         """Return how many transactions of this address are mined (``latest``)."""
         return int(await self._read("eth_getTransactionCount", address, "latest"), 16)

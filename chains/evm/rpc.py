@@ -5,7 +5,6 @@ Batches whose parts fail one by one, fail-over between nodes and block headers o
 alike are why this uses web3's provider and not ``web3.eth``.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,10 +21,10 @@ from chains.json_rpc import (
     LostReplyError,
     NotSentError,
     Rpc,
+    one_by_one,
 )
 from domain.errors import WrongChainError
 
-SINGLES_AT_ONCE = 8
 CONNECTIONS_PER_NODE = 20
 
 NO_ANSWER = (ClientError, TimeoutError, OSError, ValueError)
@@ -73,16 +72,7 @@ class Node:
         if isinstance(answers, list) and len(answers) == len(calls):
             return [_result_or_error(answer) for answer in answers]
         # The node takes no batches, or none of this size.
-        gate = asyncio.Semaphore(SINGLES_AT_ONCE)
-
-        async def single(method: str, params: list[Any]) -> Any:
-            async with gate:
-                try:
-                    return await self._call(method, params)
-                except NodeError as error:
-                    return error
-
-        return await asyncio.gather(*(single(*call) for call in calls))
+        return await one_by_one(self._call, calls)
 
     async def close(self) -> None:
         """Close the pooled connections."""

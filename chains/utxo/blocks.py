@@ -2,138 +2,206 @@
 Reading raw blocks and transactions (``getblock`` verbosity 0): what they pay and what they spend.
 
 Scripts are not decoded and no address is written: output scripts are what we search for. Serialized
-as BIP144 says; Litecoin's MWEB (LIP-0002) adds a flag to one transaction and an extension behind
-the last, which are passed over.
+as BIP144 says; Litecoin's MWEB (LIP-0002, LIP-0003) adds a flag to some transactions and an
+extension behind the last of a block, which are passed over.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is named like a module's own
+from typing import NamedTuple
 
 from domain.scanning import Incoming, Outpoint, ScannedBlock
 
 HEADER_BYTES = 80
+_PARENT, _MERKLE_ROOT = slice(4, 36), slice(36, 68)
 _WITNESS_FLAG, _MWEB_FLAG = 0x01, 0x08
-_OP_RETURN = b"\x6a"
-_COINBASE_TXID = bytes(32)
-_INPUT_HEAD = Struct("<32sI")
-_AMOUNT = Struct("<q")
-_LARGE_COUNTS = {0xFD: 2, 0xFE: 4, 0xFF: 8}
+_OP_RETURN = 0x6A
+_NO_OUTPOINT = bytes(32) + b"\xff" * 4
+"""What a coinbase spends."""
+_OUTPOINT_BYTES = 36
+_AMOUNT, _INDEX = Struct("<q"), Struct("<I")
+_LARGE = 0xFD
+_LARGE_BYTES = {0xFD: 2, 0xFE: 4, 0xFF: 8}
+
+
+class UnreadableError(ValueError):
+    """The bytes are not what they were said to be."""
+
+
+class _Parts(NamedTuple):
+    """A transaction taken apart."""
+
+    digest: bytes
+    """What the txid shows, reversed, in hex."""
+    txid: str
+    outpoints: list[bytes]
+    """36 bytes each, as serialized."""
+    outputs: list[tuple[int, bytes]]
+    """Amount in satoshi and script."""
 
 
 def read_block(raw: bytes, *, height: int) -> ScannedBlock:
-    """Return what a block holds; the height is not part of its bytes."""
-    block_hash = _double_sha256(raw[:HEADER_BYTES])[::-1].hex()
-    parent_hash = raw[4:36][::-1].hex()
-    reader = _Reader(raw, HEADER_BYTES)
-    for _ in range(reader.count()):
-        reader.transaction()
+    """
+    Return what a block holds; the height is not part of its bytes.
+
+    Raises:
+        UnreadableError: It is cut short or garbled: its transactions do not make its Merkle root.
+    """
+    digests: list[bytes] = []
+    txids: list[str] = []
+    incoming: list[Incoming] = []
+    spent: list[tuple[Outpoint, str]] = []
+    try:
+        count, at = _count(raw, HEADER_BYTES)
+        for _ in range(count):
+            parts, at = _transaction(raw, at)
+            digests.append(parts.digest)
+            txids.append(parts.txid)
+            incoming += _incoming(parts)
+            spent += _spent(parts)
+    except (IndexError, StructError) as error:
+        msg = "A block is shorter than it says."
+        raise UnreadableError(msg) from error
+    if merkle_root(digests) != raw[_MERKLE_ROOT]:
+        msg = "A block's transactions are not those that its header stands for."
+        raise UnreadableError(msg)
     return ScannedBlock(
         height=height,
-        hash=block_hash,
-        parent_hash=parent_hash,
-        txids=tuple(reader.txids),
-        incoming=tuple(reader.incoming),
-        spent=tuple(reader.spent),
+        hash=_double_sha256(raw[:HEADER_BYTES])[::-1].hex(),
+        parent_hash=raw[_PARENT][::-1].hex(),
+        txids=tuple(txids),
+        incoming=tuple(incoming),
+        spent=tuple(spent),
     )
 
 
 def read_transaction(raw: bytes) -> tuple[str, tuple[Incoming, ...]]:
-    """Return the txid of a transaction and what it pays."""
-    reader = _Reader(raw, 0)
-    reader.transaction()
-    return reader.txids[0], tuple(reader.incoming)
+    """
+    Return the txid of a transaction and what it pays.
+
+    Raises:
+        UnreadableError: These bytes are no transaction.
+    """
+    try:
+        parts, _ = _transaction(raw, 0, is_alone=True)
+    except (IndexError, StructError) as error:
+        msg = "These bytes are no transaction."
+        raise UnreadableError(msg) from error
+    return parts.txid, tuple(_incoming(parts))
 
 
-class _Reader:
-    """Walks over serialized transactions and keeps what they pay and spend."""
-
-    def __init__(self, raw: bytes, at: int) -> None:
-        self._raw = raw
-        self._at = at
-        self.txids: list[str] = []
-        self.incoming: list[Incoming] = []
-        self.spent: list[tuple[Outpoint, str]] = []
-
-    def count(self) -> int:
-        """Read a CompactSize number."""
-        first = self._raw[self._at]
-        self._at += 1
-        if first < 0xFD:  # noqa: PLR2004
-            return first
-        size = _LARGE_COUNTS[first]
-        value = int.from_bytes(self._raw[self._at : self._at + size], "little")
-        self._at += size
-        return value
-
-    def _skip(self) -> None:
-        """Pass over bytes behind their length; reading the length moves us, so it comes first."""
-        size = self.count()
-        self._at += size
-
-    def transaction(self) -> None:
-        """Read one transaction; its txid does not cover flags and witnesses."""
-        raw, start = self._raw, self._at
-        flags = raw[start + 5] if raw[start + 4] == 0 else 0
-        body = self._at = start + (6 if flags else 4)
-        inputs = self._inputs()
-        outputs = self._outputs()
-        end = self._at
-        if flags & _WITNESS_FLAG:
-            self._skip_witnesses(len(inputs))
-        if flags & _MWEB_FLAG:
-            self._skip_mweb()
-        lock_time = self._at
-        self._at += 4
-        stripped = (
-            raw[start : lock_time + 4]
-            if not flags
-            else raw[start : start + 4] + raw[body:end] + raw[lock_time : lock_time + 4]
-        )
-        self._keep(_double_sha256(stripped)[::-1].hex(), inputs, outputs)
-
-    def _inputs(self) -> list[tuple[bytes, int]]:
-        found: list[tuple[bytes, int]] = []
-        for _ in range(self.count()):
-            found.append(_INPUT_HEAD.unpack_from(self._raw, self._at))
-            self._at += 36
-            self._skip()
-            self._at += 4
-        return found
-
-    def _outputs(self) -> list[tuple[int, bytes]]:
-        found: list[tuple[int, bytes]] = []
-        for _ in range(self.count()):
-            (amount,) = _AMOUNT.unpack_from(self._raw, self._at)
-            self._at += 8
-            size = self.count()
-            found.append((amount, self._raw[self._at : self._at + size]))
-            self._at += size
-        return found
-
-    def _skip_witnesses(self, inputs: int) -> None:
-        for _ in range(inputs):
-            for _ in range(self.count()):
-                self._skip()
-
-    def _skip_mweb(self) -> None:
-        # In a block the transaction that carries it (HogEx) has an empty one: one zero byte.
-        if self._raw[self._at] != 0:
-            msg = "A transaction with MWEB data does not stand in a block."
-            raise ValueError(msg)
-        self._at += 1
-
-    def _keep(
-        self, txid: str, inputs: list[tuple[bytes, int]], outputs: list[tuple[int, bytes]]
-    ) -> None:
-        self.txids.append(txid)
-        is_coinbase = len(inputs) == 1 and inputs[0][0] == _COINBASE_TXID
-        if not is_coinbase:
-            self.spent += [(Outpoint(t[::-1].hex(), index), txid) for t, index in inputs]
-        self.incoming += [
-            Incoming(txid, f"vout:{place}", script, amount, None, is_coinbase)
-            for place, (amount, script) in enumerate(outputs)
-            if amount and script[:1] != _OP_RETURN
+def merkle_root(digests: Sequence[bytes]) -> bytes:
+    """Return the root over transactions' digests, as a header has it; empty for none."""
+    level = digests
+    while len(level) > 1:
+        pairs = [*level, level[-1]] if len(level) % 2 else level
+        level = [
+            _double_sha256(left + right)
+            for left, right in zip(pairs[::2], pairs[1::2], strict=True)
         ]
+    return level[0] if level else b""
+
+
+def _transaction(raw: bytes, start: int, *, is_alone: bool = False) -> tuple[_Parts, int]:
+    """Read one transaction and say where it ends; its txid covers no flags and no witnesses."""
+    flags = raw[start + 5] if raw[start + 4] == 0 else 0
+    body = start + (6 if flags else 4)
+    outpoints, at = _outpoints(raw, body)
+    outputs, end = _outputs(raw, at)
+    at = _after_witnesses(raw, end, len(outpoints)) if flags & _WITNESS_FLAG else end
+    if flags & _MWEB_FLAG:
+        at = _after_mweb(raw, at, is_alone=is_alone)
+    version, lock_time = raw[start : start + 4], raw[at : at + 4]
+    digest = _double_sha256(version + raw[body:end] + lock_time)
+    return _Parts(digest, digest[::-1].hex(), outpoints, outputs), at + 4
+
+
+def _outpoints(raw: bytes, at: int) -> tuple[list[bytes], int]:
+    count, at = _count(raw, at)
+    found: list[bytes] = []
+    for _ in range(count):
+        found.append(raw[at : at + _OUTPOINT_BYTES])
+        size = raw[at + _OUTPOINT_BYTES]
+        at += _OUTPOINT_BYTES + 1
+        if size >= _LARGE:
+            size, at = _count(raw, at - 1)
+        at += size + 4
+    return found, at
+
+
+def _outputs(raw: bytes, at: int) -> tuple[list[tuple[int, bytes]], int]:
+    count, at = _count(raw, at)
+    found: list[tuple[int, bytes]] = []
+    for _ in range(count):
+        (amount_minor,) = _AMOUNT.unpack_from(raw, at)
+        size = raw[at + 8]
+        at += 9
+        if size >= _LARGE:
+            size, at = _count(raw, at - 1)
+        found.append((amount_minor, raw[at : at + size]))
+        at += size
+    return found, at
+
+
+def _after_witnesses(raw: bytes, at: int, inputs: int) -> int:
+    for _ in range(inputs):
+        count, at = _count(raw, at)
+        for _ in range(count):
+            size = raw[at]
+            at += 1
+            if size >= _LARGE:
+                size, at = _count(raw, at - 1)
+            at += size
+    return at
+
+
+def _after_mweb(raw: bytes, at: int, *, is_alone: bool) -> int:
+    """
+    Pass over the MWEB part of a transaction.
+
+    In a block only HogEx has one, which is empty: the others' are in the extension. In the pool
+    anybody's may have one, of a length that it does not say; then the lock time ends the bytes.
+    """
+    if raw[at] == 0:
+        return at + 1
+    if not is_alone:
+        msg = "A transaction with MWEB data does not stand in a block."
+        raise UnreadableError(msg)
+    return len(raw) - 4
+
+
+def _count(raw: bytes, at: int) -> tuple[int, int]:
+    """Read a CompactSize number, and say where what follows begins."""
+    first = raw[at]
+    if first < _LARGE:
+        return first, at + 1
+    end = at + 1 + _LARGE_BYTES[first]
+    return int.from_bytes(raw[at + 1 : end], "little"), end
+
+
+def _is_coinbase(outpoints: Sequence[bytes]) -> bool:
+    return len(outpoints) == 1 and outpoints[0] == _NO_OUTPOINT
+
+
+def _incoming(parts: _Parts) -> list[Incoming]:
+    """Return what it pays, but for nothing and for what nobody can ever spend."""
+    is_coinbase = _is_coinbase(parts.outpoints)
+    return [
+        Incoming(parts.txid, f"vout:{place}", script, amount_minor, None, is_coinbase)
+        for place, (amount_minor, script) in enumerate(parts.outputs)
+        if amount_minor and not (script and script[0] == _OP_RETURN)
+    ]
+
+
+def _spent(parts: _Parts) -> list[tuple[Outpoint, str]]:
+    if _is_coinbase(parts.outpoints):
+        return []
+    return [
+        (Outpoint(outpoint[31::-1].hex(), _INDEX.unpack_from(outpoint, 32)[0]), parts.txid)
+        for outpoint in parts.outpoints
+    ]
 
 
 def _double_sha256(data: bytes) -> bytes:

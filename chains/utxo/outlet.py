@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
 from chains.json_rpc import CALL_TIMEOUT_S, LostReplyError
-from chains.utxo.blocks import read_block, read_transaction
+from chains.utxo import scan
+from chains.utxo.blocks import read_transaction
 from chains.utxo.errors import NodeError, Verdict
 from chains.utxo.rpc import open_rpc
 from domain.errors import (
     BroadcastUnknownError,
     ChainUnavailableError,
     FeeTooLowError,
-    NodePrunedError,
     NodeRejectedError,
     NodeSyncingError,
     NonceTooLowError,
@@ -20,20 +20,24 @@ from domain.errors import (
     ValidationError,
 )
 from domain.ports import Block, BroadcastOutcome, FeeQuote, Head
-from domain.scanning import Incoming, PendingView, ScannedBlock
+from domain.scanning import PendingView, ScannedBlock
 from domain.utxo.networks import network_of
 
 COIN = 10**8
 """Satoshi per coin; nodes write amounts as decimal numbers of coins."""
 
 CONFIRM_TARGET_BLOCKS = 6
+ESTIMATE_MODE = "economical"
+"""It follows falling fees soon; what it misjudges is replaced or helped by a child."""
+
 FALLBACK_FACTOR = 5
 """Where the node cannot estimate, we offer this times its minimum."""
 
 NO_FEE_CAP = 0
 """``maxfeerate`` of ``sendrawtransaction``: our own ceiling was applied before signing."""
 
-RAW = 0
+VERBOSE = True
+
 _REFUSALS: Mapping[Verdict, type[StrongroomError]] = {
     Verdict.FEE_TOO_LOW: FeeTooLowError,
     Verdict.NODE_BUSY: ChainUnavailableError,
@@ -46,66 +50,65 @@ class CoinOutlet:
     """One Bitcoin-like chain through one or more nodes. Holds connections and nothing else."""
 
     def __init__(
-        self, chain_id: str, rpc_urls: Sequence[str], *, timeout_s: float = CALL_TIMEOUT_S
+        self,
+        chain_id: str,
+        rpc_urls: Sequence[str],
+        *,
+        timeout_s: float = CALL_TIMEOUT_S,
+        confirm_target_blocks: int = CONFIRM_TARGET_BLOCKS,
     ) -> None:
         """Take the CAIP-2 id and the endpoints, best first; connects on the first call."""
         self.chain_id = chain_id
-        self._network = network_of(chain_id)
-        self._rpc = open_rpc(rpc_urls, self._network, timeout_s=timeout_s)
+        self._confirm_target_blocks = confirm_target_blocks
+        self._last_read: Block | None = None
+        """Who watches a chain asks again and again whether this one still stands."""
+        self._rpc = open_rpc(rpc_urls, network_of(chain_id), timeout_s=timeout_s)
 
     async def head(self) -> Head:
         """Return the tip; nothing is ever finalized, only deep."""
-        info = await self._read("getblockchaininfo")
+        info, pool = await self._rpc.batch([("getblockchaininfo", []), ("getmempoolinfo", [])])
+        chain = _answered(info, "getblockchaininfo")
         return Head(
-            height=int(info["blocks"]),
-            hash=str(info["bestblockhash"]),
-            base_fee_minor=await self._pool_minimum(),
+            height=int(chain["blocks"]),
+            hash=str(chain["bestblockhash"]),
+            base_fee_minor=_pool_minimum(pool),
             finalized_height=None,
         )
 
     async def block(self, height: int) -> Block | None:
         """Return the canonical block at this height, or None above the tip."""
+        last = self._last_read
+        if last is not None and await scan.hash_at(self._rpc, height) == last.hash:
+            return last
         found = await self.scan(height, height)
-        if not found:
-            return None
-        block = found[0]
-        return Block(block.height, block.hash, block.parent_hash, block.txids)
+        return _header(found[0]) if found else None
 
     async def scan(self, first: int, last: int) -> list[ScannedBlock]:
         """Return the canonical blocks of a range, linked and without a gap; see the port."""
-        hashes = await self._rpc.batch(
-            [("getblockhash", [height]) for height in range(first, last + 1)]
-        )
-        known = _until_missing(hashes)
-        bodies = await self._rpc.batch([("getblock", [h, RAW]) for h in known])
-        blocks: list[ScannedBlock] = []
-        for place, body in enumerate(bodies):
-            if isinstance(body, NodeError):
-                _raise_unless_missing(body)
-                break
-            block = read_block(bytes.fromhex(body), height=first + place)
-            if blocks and block.parent_hash != blocks[-1].hash:
-                break
-            blocks.append(block)
+        blocks = await scan.read_blocks(self._rpc, first, last)
+        if blocks:
+            self._last_read = _header(blocks[-1])
         return blocks
 
     async def pending(self, known: frozenset[str]) -> PendingView:
         """Return the pool's txids, and what those not in ``known`` pay."""
-        txids = frozenset(await self._read("getrawmempool"))
-        new = sorted(txids - known)
-        answers = await self._rpc.batch([("getrawtransaction", [txid]) for txid in new])
-        incoming: list[Incoming] = []
-        for answer in answers:
-            # One that left the pool in between is in a block, or gone.
-            if not isinstance(answer, NodeError):
-                incoming += read_transaction(bytes.fromhex(answer))[1]
-        return PendingView(txids, tuple(incoming))
+        return await scan.read_pool(self._rpc, known)
 
     async def quote_fee(self) -> FeeQuote:
-        """Return a rate that should be mined within an hour, per 1,000 virtual bytes."""
-        minimum = await self._pool_minimum()
-        answer = await self._read("estimatesmartfee", CONFIRM_TARGET_BLOCKS)
-        rate = answer.get("feerate")
+        """
+        Return a rate that should be mined within ``confirm_target_blocks``, per 1,000 vB.
+
+        Never below what the pool takes now; a multiple of that where the node has no data, as on
+        regtest, or does not estimate at all.
+        """
+        pool, estimate = await self._rpc.batch(
+            [
+                ("getmempoolinfo", []),
+                ("estimatesmartfee", [self._confirm_target_blocks, ESTIMATE_MODE]),
+            ]
+        )
+        minimum = _pool_minimum(pool)
+        rate = None if isinstance(estimate, NodeError) else estimate.get("feerate")
         offered = FALLBACK_FACTOR * minimum if rate is None else _satoshi(rate)
         return FeeQuote(minimum, max(offered, minimum), 0)
 
@@ -116,7 +119,10 @@ class CoinOutlet:
 
     async def broadcast(self, raw: bytes) -> BroadcastOutcome:
         """Hand stored bytes to a node; may be repeated at will. Raises as the port says."""
-        txid, _ = read_transaction(raw)
+        try:
+            txid, _ = read_transaction(raw)
+        except ValueError as error:
+            raise NodeRejectedError(str(error)) from None
         try:
             await self._rpc.send("sendrawtransaction", raw.hex(), NO_FEE_CAP)
         except LostReplyError:
@@ -147,11 +153,15 @@ class CoinOutlet:
         """
         Tell whether a node has the transaction in its pool or on its chain.
 
-        With ``-txindex`` it may also find one that a reorg dropped, with 0 confirmations.
+        False is no proof: without ``-txindex`` a node does not find what is mined. With it, it
+        also finds what a reorg dropped, with 0 confirmations.
         """
-        pool, found = await self._rpc.batch(
-            [("getmempoolentry", [txid]), ("getrawtransaction", [txid, True])]
-        )
+        try:
+            pool, found = await self._rpc.batch(
+                [("getmempoolentry", [txid]), ("getrawtransaction", [txid, VERBOSE])]
+            )
+        except (ChainUnavailableError, NodeSyncingError):
+            return False
         is_mined = not isinstance(found, NodeError) and int(found.get("confirmations") or 0) > 0
         return is_mined or not isinstance(pool, NodeError)
 
@@ -164,49 +174,30 @@ class CoinOutlet:
         if contract_address is not None:
             msg = "There are no tokens on this chain."
             raise ValidationError(msg)
-        answer = await self._read("scantxoutset", "start", [f"addr({address})"])
+        answer = await scan.read(self._rpc, "scantxoutset", "start", [f"addr({address})"])
         return _satoshi(answer["total_amount"])
 
     async def close(self) -> None:
         """Close every pooled connection."""
         await self._rpc.close()
 
-    async def _pool_minimum(self) -> int:
-        info = await self._read("getmempoolinfo")
-        return max(_satoshi(info["mempoolminfee"]), _satoshi(info["minrelaytxfee"]))
 
-    async def _read(self, method: str, *params: Any) -> Any:
-        try:
-            return await self._rpc.call(method, *params)
-        except NodeError as error:
-            _raise(error, method)
+def _header(block: ScannedBlock) -> Block:
+    return Block(block.height, block.hash, block.parent_hash, block.txids)
 
 
-def _satoshi(coins: Any) -> int:
-    """Return an amount in satoshi from the number that a node wrote, without a float's error."""
-    return int((Decimal(str(coins)) * COIN).to_integral_value())
+def _answered(answer: Any, method: str) -> Any:
+    if isinstance(answer, NodeError):
+        scan.refuse(answer, method)
+    return answer
 
 
-def _until_missing(hashes: Sequence[Any]) -> list[str]:
-    found: list[str] = []
-    for answer in hashes:
-        if isinstance(answer, NodeError):
-            _raise_unless_missing(answer)
-            break
-        found.append(str(answer))
-    return found
+def _pool_minimum(answer: Any) -> int:
+    """Return the least rate that the pool takes now (``getmempoolinfo``), per 1,000 vB."""
+    info = _answered(answer, "getmempoolinfo")
+    return max(_satoshi(info["mempoolminfee"]), _satoshi(info["minrelaytxfee"]))
 
 
-def _raise_unless_missing(error: NodeError) -> None:
-    """Pass over what only means that the chain is shorter, or changed."""
-    if error.verdict is not Verdict.NOT_FOUND:
-        _raise(error, "getblock")
-
-
-def _raise(error: NodeError, method: str) -> NoReturn:
-    if error.verdict is Verdict.PRUNED:
-        raise NodePrunedError from None
-    if error.verdict is Verdict.SYNCING:
-        raise NodeSyncingError from None
-    msg = f"The node refuses {method}: {error.text}"
-    raise ChainUnavailableError(msg) from None
+def _satoshi(coins: Decimal | float) -> int:
+    """Return an amount in satoshi from the number of coins that a node wrote."""
+    return int((Decimal(coins) * COIN).to_integral_value())

@@ -21,3 +21,4 @@ class TestSmallStorm:
 
         assert result.findings.is_clean, result.findings.notes
         assert (result.kills, result.payouts) == (len(VICTIMS), 20)
+        assert result.deposits >= 5

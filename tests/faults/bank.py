@@ -8,21 +8,24 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from sqlmodel import col, select
 
-from devnet.bootstrap import ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
+from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.funding import fund
 from devnet.people import ScriptedUser, enlist
-from devnet.reconcile import reconcile
-from devnet.rich_uncle import RichUncle
+from devnet.reconcile import on_chain_minor, reconcile
 from devnet.stack import Stack
 from domain.payouts import PayoutStatus
+from domain.utxo.networks import BITCOIN_REGTEST
+from domain.utxo.scripts import address_of
 from infra.database import Database
 from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.identity import Role
 from models.payouts import Payout
 from models.wallets import Asset
+from tests.faults.depositors import Depositors, Sent
 
 ENLISTED_AT_ONCE = 4
 POLL_S = 0.3
+BITCOIN_COINS = 8
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Bank:
         self.approvers: list[ScriptedUser] = []
         self.operator: ScriptedUser
         self.asked: list[Asked] = []
+        self.depositors = Depositors(stack.site)
         self._recipients = 0
+        self._deposits = 0
 
     async def open(self, *, users: int, approvers: int = 3) -> None:
         """Enlist people and give every user two Ether and ten thousand tokens."""
@@ -81,6 +86,19 @@ class Bank:
         await fund(self.stack.site, asset_code=ETHER, shares=ether)
         tokens: dict[str | None, int] = {u.user_id: 10_000 * TOKEN_UNIT for u in self.users}
         await fund(self.stack.site, asset_code=TOKEN, shares=tokens)
+        bitcoin: dict[str | None, int] = {u.user_id: BTC_UNIT // 10 for u in self.users}
+        bitcoin[None] = BTC_UNIT // 10
+        # Several coins, so that several batches can be on their way at once.
+        part = {who: minor // BITCOIN_COINS for who, minor in bitcoin.items()}
+        for _ in range(BITCOIN_COINS):
+            await fund(self.stack.site, asset_code=BTC, shares=part)
+
+    async def deposit(self, asset: str, amount_minor: int) -> Sent:
+        """Have a stranger pay a fresh address of one of the users."""
+        self._deposits += 1
+        user = self.users[self._deposits % len(self.users)]
+        key = f"{self.name}-deposit-{self._deposits}"
+        return await self.depositors.pay(user, asset, amount_minor, key=key)
 
     async def ask(
         self,
@@ -91,7 +109,7 @@ class Bank:
     ) -> Asked:
         """Have the user with most codes at hand ask for a payout to a new recipient."""
         self._recipients += 1
-        recipient = str(to_checksum_address(keccak(text=f"{self.name} {self._recipients}")[:20]))
+        recipient = _recipient(asset, f"{self.name} {self._recipients}")
         key = f"{self.name}-{self._recipients}"
         user = max(self.users, key=lambda u: u.authenticator.codes_at_hand)
         body = {"asset": asset, "amount": str(amount_minor), "destination": recipient}
@@ -112,12 +130,17 @@ class Bank:
             await database.close()
 
     async def settle(self, *, patience_s: float = 120.0) -> None:
-        """Wait until every payout is final; give up when time is over, the findings then say so."""
+        """
+        Wait until every payout is final and every deposit credited and swept.
+
+        Gives up when time is over; the findings then say so.
+        """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         while loop.time() < deadline:
             known = await self.statuses()
-            if all(known.get(a.payout_id, PayoutStatus.READY).is_final for a in self.asked):
+            is_paid = all(known.get(a.payout_id, PayoutStatus.READY).is_final for a in self.asked)
+            if is_paid and await self.depositors.are_done():
                 return
             await asyncio.sleep(POLL_S)
 
@@ -129,13 +152,30 @@ class Bank:
         database = Database(self.stack.site.database_url())
         async with database.snapshot() as session:
             assets = {a.code: a for a in await session.exec(select(Asset))}
-            rows = (await session.exec(select(ChainTransaction))).all()
+            paid = await session.exec(
+                select(Payout.id)
+                .join(
+                    ChainTransaction,
+                    col(ChainTransaction.id) == col(Payout.chain_transaction_id),
+                )
+                .where(ChainTransaction.status == ChainTransactionStatus.CONFIRMED)
+            )
+            mined = set(paid)
         await database.close()
-        uncle = RichUncle(self.stack.site.evm_url)
         for asked in self.asked:
-            contract = assets[asked.asset].contract_address
-            arrived = await uncle.balance_minor(asked.recipient, contract)
-            _judge(asked, known.get(asked.payout_id), arrived_minor=arrived, rows=rows, found=found)
+            asset = assets[asked.asset]
+            arrived = await on_chain_minor(self.stack.site, asset, [asked.recipient])
+            _judge(
+                asked,
+                known.get(asked.payout_id),
+                arrived_minor=arrived,
+                is_mined=asked.payout_id in mined,
+                found=found,
+            )
+        doubled, lost = await self.depositors.doubled(), await self.depositors.lost()
+        found.duplicates += len(doubled)
+        found.lost += len(lost)
+        found.notes += [*doubled, *lost]
         books = await reconcile(self.stack.site)
         for check in books.assets:
             if not check.is_right:
@@ -177,18 +217,22 @@ def _judge(
     status: PayoutStatus | None,
     *,
     arrived_minor: int,
-    rows: Sequence[ChainTransaction],
+    is_mined: bool,
     found: Findings,
 ) -> None:
-    mined = [
-        row
-        for row in rows
-        if row.destination == asked.recipient and row.status == ChainTransactionStatus.CONFIRMED
-    ]
     expected_minor = asked.amount_minor if status == PayoutStatus.SETTLED else 0
-    if arrived_minor > expected_minor or len(mined) > 1:
+    note = f"{asked}: {status}, {arrived_minor} arrived, mined: {is_mined}"
+    if arrived_minor > expected_minor:
         found.duplicates += 1
-        found.notes.append(f"{asked}: {status}, {arrived_minor} arrived, {len(mined)} mined")
+        found.notes.append(note)
     elif status not in asked.must_be or arrived_minor < expected_minor:
         found.lost += 1
-        found.notes.append(f"{asked}: {status}, {arrived_minor} arrived, {len(mined)} mined")
+        found.notes.append(note)
+
+
+def _recipient(asset: str, name: str) -> str:
+    """Return an address that nobody used before, on the asset's chain."""
+    digest = keccak(text=name)
+    if asset == BTC:
+        return address_of(b"\x00\x14" + digest[:20], BITCOIN_REGTEST)
+    return str(to_checksum_address(digest[:20]))

@@ -54,15 +54,17 @@ class Report:
     seed: int
     kills: int = 0
     payouts: int = 0
+    deposits: int = 0
     duplicates: int = 0
     lost: int = 0
     unbalanced: int = 0
     activities_without_crash: list[str] = field(default_factory=list)
 
-    def add(self, findings: Findings, *, kills: int, payouts: int) -> None:
+    def add(self, findings: Findings, *, kills: int, payouts: int, deposits: int) -> None:
         """Add what one part found."""
         self.kills += kills
         self.payouts += payouts
+        self.deposits += deposits
         self.duplicates += findings.duplicates
         self.lost += findings.lost
         self.unbalanced += findings.unbalanced
@@ -95,7 +97,12 @@ async def _scenarios(folder: Path, options: argparse.Namespace, report: Report) 
             stack, folder / "markers", only=options.only, say=say
         )
         report.activities_without_crash = unharmed
-        report.add(await bank.findings(), kills=kills, payouts=len(bank.asked))
+        report.add(
+            await bank.findings(),
+            kills=kills,
+            payouts=len(bank.asked),
+            deposits=len(bank.depositors.sent),
+        )
 
 
 async def _storm(folder: Path, options: argparse.Namespace, report: Report) -> None:
@@ -103,7 +110,12 @@ async def _storm(folder: Path, options: argparse.Namespace, report: Report) -> N
         result = await storm(
             stack, payouts=options.payouts, kills=options.kills, seed=options.seed, say=say
         )
-        report.add(result.findings, kills=result.kills, payouts=result.payouts)
+        report.add(
+            result.findings,
+            kills=result.kills,
+            payouts=result.payouts,
+            deposits=result.deposits,
+        )
 
 
 def write(report: Report) -> None:

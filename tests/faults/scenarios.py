@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlmodel import col, select
 
 from cli.client import ApiProblem
-from devnet.bootstrap import ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
+from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.people import ScriptedUser
 from devnet.rich_uncle import RichUncle
 from devnet.stack import Stack
@@ -87,30 +87,69 @@ async def refused_and_retried(bank: Bank) -> None:
     await _act(bank.operator.act, asked, "retries")
 
 
-SCENARIOS: dict[str, tuple[str, Scenario]] = {
-    "payout.freeze": ("worker", small_payouts),
-    "payout.decide": ("worker", approved),
-    "payout.cancel": ("worker", cancelled),
-    "payout.expire": ("worker", expired),
-    "outgoing.await_batch": ("worker", small_payouts),
-    "chain.prepare": ("worker", small_payouts),
-    "outgoing.allocate": ("worker", small_payouts),
-    "signing.sign_batch": ("signer", small_payouts),
-    "chain.broadcast": ("worker", small_payouts),
-    "chain.watch": ("worker", small_payouts),
-    "chain.plan_bumps": ("worker", stuck),
-    "outgoing.settle": ("worker", small_payouts),
-    "outgoing.notify": ("worker", small_payouts),
-    "outgoing.give_up_refused": ("worker", refused_and_refunded),
-    "payout.refund_unsigned": ("worker", refused_and_refunded),
-    "payout.retry_abandoned": ("worker", refused_and_retried),
-}
-"""Per activity: the process that runs it, and what makes it run. ``payout.outcome`` only reads."""
+async def deposits(bank: Bank) -> None:
+    """A stranger pays one user in Ether and one in bitcoin."""
+    await bank.deposit(ETHER, ETHER_UNIT)
+    await bank.deposit(BTC, BTC_UNIT // 20)
 
 
-async def crash_after(bank: Bank, activity: str, marker: Path) -> bool:
+async def token_deposit(bank: Bank) -> None:
+    """Tokens, whose sweep needs a gas top-up first."""
+    await bank.deposit(TOKEN, 500 * TOKEN_UNIT)
+
+
+async def deposits_while_all_is_down(bank: Bank) -> None:
+    """Payments arrive while no process of ours runs, nor the database nor Temporal."""
+    addresses = [
+        (user, asset, await bank.depositors.address(user, asset, key=f"down-{asset}"))
+        for user, asset in zip(bank.users, (ETHER, TOKEN, BTC), strict=False)
+    ]
+    ours = [bank.stack.process(name) for name in ("api", "worker", "signer", "temporal")]
+    for process in ours:
+        await process.stop()
+    for user, asset, address in addresses:
+        await bank.depositors.pay_to(user.user_id, asset, AMOUNTS[asset], address)
+    await bank.stack.process("postgres").stop()
+    await bank.stack.process("postgres").start()
+    for process in reversed(ours):
+        await process.start()
+
+
+AMOUNTS = {ETHER: ETHER_UNIT, TOKEN: 70 * TOKEN_UNIT, BTC: BTC_UNIT // 50}
+
+SCENARIOS: tuple[tuple[str, str, Scenario], ...] = (
+    ("payout.freeze", "worker", small_payouts),
+    ("payout.decide", "worker", approved),
+    ("payout.cancel", "worker", cancelled),
+    ("payout.expire", "worker", expired),
+    ("outgoing.await_batch", "worker", small_payouts),
+    ("chain.prepare", "worker", small_payouts),
+    ("outgoing.allocate", "worker", small_payouts),
+    ("signing.sign_batch", "signer", small_payouts),
+    ("chain.broadcast", "worker", small_payouts),
+    ("chain.watch", "worker", small_payouts),
+    ("chain.plan_bumps", "worker", stuck),
+    ("outgoing.settle", "worker", small_payouts),
+    ("outgoing.notify", "worker", small_payouts),
+    ("outgoing.give_up_refused", "worker", refused_and_refunded),
+    ("payout.refund_unsigned", "worker", refused_and_refunded),
+    ("payout.retry_abandoned", "worker", refused_and_retried),
+    ("chain.watch", "worker", deposits),
+    ("deposit.advance", "worker", deposits),
+    ("chain.plan_sweeps", "worker", token_deposit),
+    ("chain.prepare", "worker", token_deposit),
+    ("outgoing.allocate", "worker", token_deposit),
+    ("signing.sign_batch", "signer", token_deposit),
+    ("chain.broadcast", "worker", deposits),
+    ("outgoing.settle", "worker", token_deposit),
+)
+"""An activity, the process that runs it, and what makes it run; ``payout.outcome`` only reads."""
+
+
+async def crash_after(
+    bank: Bank, activity: str, victim: str, scenario: Scenario, *, marker: Path
+) -> bool:
     """Run one scenario with a process that dies after the activity; tell whether it did die."""
-    victim, scenario = SCENARIOS[activity]
     process = bank.stack.process(victim)
     usual = process.argv
     options = ["--crash-after", activity, "--marker", str(marker)]
@@ -136,16 +175,20 @@ async def run_scenarios(
     bank = Bank(stack, name="scenarios")
     await bank.open(users=14)
     kills, unharmed = 0, list[str]()
-    for activity in SCENARIOS:
+    for activity, victim, scenario in SCENARIOS:
         if only is not None and activity != only:
             continue
-        marker = folder / f"{activity}.crashed"
-        marker.unlink(missing_ok=True)
-        has_died = await crash_after(bank, activity, marker)
-        say(f"  {activity}: {'crashed, recovered' if has_died else 'DID NOT CRASH'}")
+        name = f"{activity} ({scenario.__name__})"
+        marker = folder / f"{activity}.{scenario.__name__}.crashed"
+        has_died = await crash_after(bank, activity, victim, scenario, marker=marker)
+        say(f"  {name}: {'crashed, recovered' if has_died else 'DID NOT CRASH'}")
         kills += has_died
         if not has_died:
-            unharmed.append(activity)
+            unharmed.append(name)
+    if only is None:
+        await deposits_while_all_is_down(bank)
+        await bank.settle()
+        say("  deposits while everything was down: waited for")
     return bank, kills, unharmed
 
 

@@ -5,12 +5,16 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devnet.bootstrap import ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
+from devnet.bootstrap import BTC, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.stack import Stack
 from tests.faults.bank import Bank, Findings
 
-VICTIMS = ("worker", "signer", "api", "temporal", "postgres", "evm")
+VICTIMS = ("worker", "signer", "api", "temporal", "postgres", "evm", "bitcoin")
 PAYOUTS_PER_USER = 2
+SATOSHI_STEP = 10_000
+DEPOSIT_EVERY = 4
+"""Every so many payouts a stranger pays one of the users."""
+
 APPROVED_EVERY = 20
 """Every so many payouts one asks for an approval."""
 
@@ -21,6 +25,7 @@ class StormResult:
 
     kills: int
     payouts: int
+    deposits: int
     findings: Findings
 
 
@@ -37,16 +42,21 @@ async def storm(
     asking = asyncio.create_task(_ask(bank, payouts, calmer, say))
     killed = await _kill(stack, kills, dice, say)
     await asking
-    say("the storm is over; waiting for every payout to end")
+    say("the storm is over; waiting for every payout and deposit to end")
+    vanished = await bank.depositors.resend_vanished()
+    say(f"{vanished} deposits vanished with a killed node and were sent again")
     await bank.settle(patience_s=180)
-    return StormResult(killed, len(bank.asked), await bank.findings())
+    findings = await bank.findings()
+    return StormResult(killed, len(bank.asked), len(bank.depositors.sent), findings)
 
 
 async def _ask(bank: Bank, payouts: int, dice: random.Random, say: Callable[[str], None]) -> None:
     approvals: list[asyncio.Task[str]] = []
     for number in range(payouts):
         needs_approval = number % APPROVED_EVERY == APPROVED_EVERY - 1
-        asset, unit = dice.choice([(ETHER, ETHER_UNIT // 1000), (TOKEN, TOKEN_UNIT)])
+        asset, unit = dice.choice(
+            [(ETHER, ETHER_UNIT // 1000), (TOKEN, TOKEN_UNIT), (BTC, SATOSHI_STEP)]
+        )
         amount_minor = unit * dice.randint(1, 40)
         if needs_approval:
             asset, amount_minor = TOKEN, 500 * TOKEN_UNIT
@@ -56,6 +66,11 @@ async def _ask(bank: Bank, payouts: int, dice: random.Random, say: Callable[[str
             approvals.append(
                 asyncio.create_task(asyncio.to_thread(approver.approve, asked.payout_id))
             )
+        if number % DEPOSIT_EVERY == 0:
+            received, step = dice.choice(
+                [(ETHER, ETHER_UNIT // 10), (TOKEN, 50 * TOKEN_UNIT), (BTC, 20 * SATOSHI_STEP)]
+            )
+            await bank.deposit(received, step * dice.randint(1, 9))
         if (number + 1) % 20 == 0:
             say(f"  {number + 1} payouts asked for")
         # Spread over the storm, so that a kill meets payouts at every stage.

@@ -222,7 +222,9 @@ class TestApi:
         paths = create_app(settings).openapi()["paths"]
         served = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
         listed = {
-            cell for cell in first_cells("api.md") if re.match(r"(GET|POST|PUT|PATCH|DELETE) /", cell)
+            cell
+            for cell in first_cells("api.md")
+            if re.match(r"(GET|POST|PUT|PATCH|DELETE) /", cell)
         }
 
         assert listed == served

@@ -127,10 +127,14 @@ class TestExplanation:
         await lose(bank, deposit_id)
         await advance(bank, deposit_id)
         sentence, waiting_for = await self.explained(bank, deposit_id)
+        olga = await bank.person("olga", Role.OPERATOR)
+        await bank.send("POST", f"/v1/users/{bank.customer.id}/freezes/lift", person=olga)
+        lifted = await self.explained(bank, deposit_id)
 
         assert ended == ("Credited after 3 confirmations.", None)
         assert sentence.endswith("outgoing operations are frozen.")
         assert waiting_for == "operator"
+        assert lifted == ("Credited, then removed from the chain and taken back.", None)
 
 
 class TestList:

@@ -180,4 +180,4 @@ class TestRegistry:
 
     async def test_refuses_an_unknown_family(self) -> None:
         with pytest.raises(ValidationError):
-            open_outlet("bip122:0", "utxo", ["http://127.0.0.1:1"])
+            open_outlet("cosmos:hub", "cosmos", ["http://127.0.0.1:1"])

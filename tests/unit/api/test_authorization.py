@@ -85,6 +85,8 @@ TABLE = {
     "GET /v1/chains":               READ,
     "GET /v1/chains/{chain_id}":    READ,
     "POST /v1/chains/{chain_id}/rescans": OPERATE,
+    "POST /v1/chains/{chain_id}/sweeps": OPERATE,
+    "GET /v1/chains/{chain_id}/sweeps": STAFF,
     "GET /v1/chains/{chain_id}/rescans": STAFF,
     "GET /v1/chains/{chain_id}/rescans/{rescan_id}": STAFF,
     "GET /v1/freezes":              STAFF,

@@ -19,7 +19,9 @@ HOLD: dict[str, Any] = {
 
 
 def every_rule() -> list[Posting]:
-    chain: dict[str, Any] = {"chain_id": "c", "asset": "ETH", "at": AT}
+    own: dict[str, Any] = {"asset": "ETH", "at": AT}
+    chain = {"chain_id": "c", **own}
+    token = chain
     return [
         rules.transfer(key="k", source="a", target="b", asset="ETH", amount_minor=1, at=AT),
         rules.deposit(txid="t", user_id="u", amount_minor=1, **chain),
@@ -29,11 +31,15 @@ def every_rule() -> list[Posting]:
         rules.payout_dispatch(**HOLD, chain_id="c", at=AT),
         rules.payout_settle(payout_id="p", amount_minor=100, fee_minor=10, **chain),
         rules.payout_return(payout_id="p", user_id="u", total_minor=110, **chain),
-        rules.network_fee(chain_transaction_id="x", settlement=0, fee_minor=9, **chain),
-        rules.token_surcharge(chain_transaction_id="x", surcharge_minor=2, **chain),
+        rules.network_fee(chain_transaction_id="x", settlement=0, payer="o", fee_minor=9, **chain),
+        rules.token_surcharge(chain_transaction_id="x", payer="o", surcharge_minor=2, **token),
         rules.unexplained_outflow(
-            chain_transaction_id="x", settlement=1, outflow_minor=-3, **chain
+            chain_transaction_id="x", settlement=1, payer="o", outflow_minor=-3, **own
         ),
+        rules.deposit_credit(deposit_id="d", credit=1, target="u", amount_minor=4, **chain),
+        rules.deposit_reversal(deposit_id="d", credit=1, target="u", amount_minor=4, **chain),
+        rules.sweep_settle(chain_transaction_id="x", amount_minor=4, **chain),
+        rules.gas_topup_settle(chain_transaction_id="x", amount_minor=4, **chain),
     ]
 
 
