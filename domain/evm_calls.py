@@ -21,6 +21,9 @@ BALANCE_OF_SELECTOR = bytes.fromhex("70a08231")
 FEE_MARKET_TYPE = 2
 """Transaction type with ``maxFeePerGas`` (EIP-1559)."""
 
+TOPUP_GAS_MAX = 300_000
+"""Gas that a top-up may pay for, at the chain's fee ceiling: a token transfer or two."""
+
 _NAMESPACE = "eip155:"
 
 

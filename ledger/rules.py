@@ -19,6 +19,14 @@ def _move(source: str, target: str, asset: str, amount_minor: int) -> tuple[Entr
     return (Entry(source, asset, -amount_minor), Entry(target, asset, amount_minor))
 
 
+def _between(
+    source: str, target: str, *, lost: str, asset: str, left_minor: int, arrived_minor: int
+) -> tuple[Entry, ...]:
+    """Move what the chain moved between two accounts of ours; what did not arrive is lost."""
+    arrived = _move(target, source, asset, arrived_minor)
+    return arrived + _move(lost, source, asset, left_minor - arrived_minor)
+
+
 def transfer(
     *, key: str, source: str, target: str, asset: str, amount_minor: int, at: datetime
 ) -> Posting:
@@ -73,24 +81,51 @@ def deposit_reversal(
 
 
 def sweep_settle(
-    *, chain_transaction_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
+    *,
+    chain_transaction_id: str,
+    settlement: int,
+    chain_id: str,
+    asset: str,
+    left_minor: int,
+    arrived_minor: int,
+    lost: str,
+    at: datetime,
 ) -> Posting:
-    """Deposits arrived on the hot wallet."""
-    entries = _move(
-        chart.omnibus_hot(chain_id), chart.omnibus_deposit(chain_id), asset, amount_minor
+    """
+    Deposits arrived on the hot wallet; what the token charged on the way is on ``lost``.
+
+    After a reorg the same transaction may move more or less, or nothing: the amounts are then the
+    differences, and ``settlement`` counts how often that happened.
+    """
+    source, target = chart.omnibus_deposit(chain_id), chart.omnibus_hot(chain_id)
+    entries = _between(
+        source, target, lost=lost, asset=asset, left_minor=left_minor, arrived_minor=arrived_minor
     )
-    key = f"{chain_transaction_id}:sweep"
+    key = f"{chain_transaction_id}:sweep:{settlement}"
     return Posting(key, "sweep_settle", chain_transaction_id, entries, at)
 
 
 def gas_topup_settle(
-    *, chain_transaction_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
+    *,
+    chain_transaction_id: str,
+    settlement: int,
+    chain_id: str,
+    asset: str,
+    left_minor: int,
+    arrived_minor: int,
+    lost: str,
+    at: datetime,
 ) -> Posting:
-    """The hot wallet gave a deposit address what sweeping its tokens costs."""
-    entries = _move(
-        chart.omnibus_deposit(chain_id), chart.omnibus_hot(chain_id), asset, amount_minor
+    """
+    Give a deposit address what sweeping its tokens costs, from the hot wallet.
+
+    Amounts, ``lost`` and ``settlement`` as in ``sweep_settle``.
+    """
+    source, target = chart.omnibus_hot(chain_id), chart.omnibus_deposit(chain_id)
+    entries = _between(
+        source, target, lost=lost, asset=asset, left_minor=left_minor, arrived_minor=arrived_minor
     )
-    key = f"{chain_transaction_id}:gas_topup"
+    key = f"{chain_transaction_id}:gas_topup:{settlement}"
     return Posting(key, "gas_topup_settle", chain_transaction_id, entries, at)
 
 

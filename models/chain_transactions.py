@@ -99,6 +99,10 @@ class ChainTransaction(SQLModel, table=True):
     """The part of ``outflow_minor`` that the ledger has."""
     outflow_minor: int | None = minor_units(nullable=True)
     """What left our wallet in the asset; a token may take more than the amount."""
+    received_minor: int | None = minor_units(nullable=True)
+    """What the destination got; a token may charge on the way."""
+    received_booked_minor: int = minor_units(default=0)
+    """The part of ``received_minor`` that the ledger has, where the destination is ours."""
     settled_at: datetime | None = timestamp(nullable=True)
     settlements: int = 0
     """How often it was settled: once, and once more for each reorg that changed something."""

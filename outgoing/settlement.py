@@ -55,6 +55,7 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     for row in rows:
         row.fee_booked_minor = row.network_fee_minor or 0
         row.outflow_booked_minor = row.outflow_minor or 0
+        row.received_booked_minor = row.received_minor or 0
         row.settled_at = row.settled_at or clock.now()
         row.settlements += 1
     await session.flush()
@@ -86,6 +87,7 @@ def unbooked() -> ColumnElement[bool]:
         col(row.settled_at).is_(None)
         | (col(row.fee_booked_minor) != col(row.network_fee_minor))
         | (col(row.outflow_booked_minor) != col(row.outflow_minor))
+        | (col(row.received_booked_minor) != col(row.received_minor))
     )
 
 
@@ -129,16 +131,29 @@ def _payer_of(row: ChainTransaction, payer: str) -> str:
 
 
 def _own_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
-    """Return what a transaction of ours, that pays nobody, moved between our own accounts."""
+    """
+    Return what a transaction moved between our own addresses, less what the books have of it.
+
+    Both ends are ours, so a reorg that undoes it leaves nothing to explain: it is taken back.
+    """
     rule = _OWN_RULES.get(row.kind)
-    if rule is None or row.settled_at or row.status != ChainTransactionStatus.CONFIRMED:
+    left_minor = (row.outflow_minor or 0) - row.outflow_booked_minor
+    arrived_minor = (row.received_minor or 0) - row.received_booked_minor
+    if rule is None or not (left_minor or arrived_minor):
         return []
+    is_paid = row.status == ChainTransactionStatus.CONFIRMED
+    if not is_paid and left_minor > 0:
+        logger.error("chain transaction %s lost %d on its way", row.id, left_minor)
     return [
         rule(
             chain_transaction_id=row.id,
+            settlement=row.settlements,
             chain_id=row.chain_id,
             asset=row.asset,
-            amount_minor=row.amount_minor,
+            left_minor=left_minor,
+            arrived_minor=arrived_minor,
+            # A token that takes everything has not just charged for its services.
+            lost=chart.network_fees(row.chain_id) if is_paid else chart.SUSPENSE,
             at=clock.now(),
         )
     ]
@@ -167,6 +182,8 @@ def _cost_postings(
                 at=clock.now(),
             )
         )
+    if row.kind in _OWN_RULES:
+        return postings
     return postings + _outflow_postings(row, _payer_of(row, payer), clock)
 
 

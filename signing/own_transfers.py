@@ -10,14 +10,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.coins import KeyPosition
 from domain.errors import SigningRefusedError
+from domain.evm_calls import TOPUP_GAS_MAX
 from domain.hd import EXTERNAL, derive_address
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import ChainTransaction, ChainTransactionKind
 from models.deposits import ChainAddress, HdAccount
 from models.wallets import BlockchainWallet, Chain, WalletType
-
-TOPUP_GAS_MAX = 300_000
-"""Gas that a top-up may pay for, at the chain's fee ceiling: a token transfer or two."""
 
 
 async def check_own_transfer(session: AsyncSession, row: ChainTransaction, chain: Chain) -> None:

@@ -5,6 +5,7 @@ Where tokens lie on an address without coin for gas, the hot wallet gives it som
 tokens wait until that is confirmed. Only what the books have is swept.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.errors import WouldRevertError
+from domain.evm_calls import TOPUP_GAS_MAX
 from domain.ports import AccountOutlet, FeeQuote, SweepPlan, Transfer
 from infra.database import Database
 from models.chain_transactions import ChainTransaction, ChainTransactionKind
@@ -20,12 +23,21 @@ from models.deposits import ChainAddress, ChainDeposit
 from models.wallets import Asset, Chain
 from outgoing.ceilings import within_ceiling
 from outgoing.records import OPEN, locked_wallet
-from sweeps.batches import add_batch, add_transaction, hot_address, open_batches, take_along
+from sweeps.batches import (
+    OURS,
+    add_batch,
+    add_transaction,
+    hot_address,
+    open_batches,
+    take_along,
+)
 
 ADDRESSES_PER_ROUND = 50
 
 RESERVE_FACTOR = 2
 """Gas is reckoned at this times the present maximum, so that a replacement can be paid as well."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,49 +64,74 @@ class AccountSweeper:
         async with self._database.transaction() as session:
             chain = await session.get_one(Chain, self._outlet.chain_id)
             hot = await hot_address(session, chain.id)
+            busy = await _busy(session, chain.id)
             found = await _ripe(session, chain.id)
         ripe = [r for r in found if is_forced or r.amount_minor >= r.asset.sweep_min_minor]
+        ripe = [r for r in ripe if r.address not in busy]
         if ripe:
             quote = within_ceiling(await self._outlet.quote_fee(), chain)
-            for each in ripe[:ADDRESSES_PER_ROUND]:
-                await self._plan_one(chain, each, quote, hot=hot)
+            await self._plan_some(chain, ripe, quote, hot=hot)
         async with self._database.transaction() as session:
             return SweepPlan(await open_batches(session, chain.id), chain.sweep_interval_s)
 
-    async def _plan_one(self, chain: Chain, ripe: Ripe, quote: FeeQuote, *, hot: str) -> None:
-        transfer = Transfer(ripe.address, hot, ripe.amount_minor, ripe.asset.contract_address)
+    async def _plan_some(
+        self, chain: Chain, ripe: Sequence[Ripe], quote: FeeQuote, *, hot: str
+    ) -> None:
+        """Plan one transaction for each of some addresses; what cannot move is passed over."""
+        planned: set[str] = set()
+        for each in ripe:
+            if len(planned) == ADDRESSES_PER_ROUND:
+                return
+            if each.address not in planned and await self._plan_one(chain, each, quote, hot=hot):
+                planned.add(each.address)
+
+    async def _plan_one(self, chain: Chain, ripe: Ripe, quote: FeeQuote, *, hot: str) -> bool:
         if ripe.asset.contract_address is None:
-            await self._plan_native(chain, ripe, quote, hot=hot)
-            return
+            return await self._plan_native(chain, ripe, quote, hot=hot)
+        amount_minor = await self._movable(ripe)
+        transfer = Transfer(ripe.address, hot, amount_minor, ripe.asset.contract_address)
         (estimate,) = await self._outlet.estimate_gas([transfer])
-        if estimate.gas_limit is None:
+        if amount_minor == 0 or estimate.gas_limit is None:
             # A token that cannot be moved now may be paused; it is looked at again.
-            return
+            return False
         gas_minor = estimate.gas_limit * quote.max_fee_minor * RESERVE_FACTOR
         most_minor = ripe.asset.sweep_fee_max_minor
         if most_minor is not None and _likely(estimate.gas_limit, quote) > most_minor:
-            return
+            return False
         owned_minor = await self._outlet.balance_minor(ripe.address)
         if owned_minor < gas_minor:
-            await self._top_up(chain, ripe.address, gas_minor - owned_minor, hot=hot)
-            return
-        await self._sweep(chain, ripe, ripe.amount_minor, hot=hot)
+            return await self._top_up(chain, ripe.address, gas_minor - owned_minor, hot=hot)
+        return await self._sweep(chain, ripe, amount_minor, hot=hot)
 
-    async def _plan_native(self, chain: Chain, ripe: Ripe, quote: FeeQuote, *, hot: str) -> None:
+    async def _movable(self, ripe: Ripe) -> int:
+        """Return how much of a token lies there, if that is less than the books say."""
+        contract = ripe.asset.contract_address
+        try:
+            owned_minor = await self._outlet.balance_minor(ripe.address, contract_address=contract)
+        except WouldRevertError:
+            return 0
+        # Less lies there after a reorg undid a deposit that was swept, or a sweep that failed.
+        return min(owned_minor, ripe.amount_minor)
+
+    async def _plan_native(self, chain: Chain, ripe: Ripe, quote: FeeQuote, *, hot: str) -> bool:
+        fee_minor = _likely(PLAIN_TRANSFER_GAS, quote) * 10_000
+        if fee_minor > ripe.amount_minor * chain.sweep_fee_max_bps:
+            return False
         owned_minor = await self._outlet.balance_minor(ripe.address)
         reserve_minor = PLAIN_TRANSFER_GAS * quote.max_fee_minor * RESERVE_FACTOR
         amount_minor = min(owned_minor - reserve_minor, ripe.amount_minor)
-        fee_minor = _likely(PLAIN_TRANSFER_GAS, quote)
-        is_cheap = fee_minor * 10_000 <= amount_minor * chain.sweep_fee_max_bps
-        if amount_minor > 0 and is_cheap:
-            await self._sweep(chain, ripe, amount_minor, hot=hot)
+        if amount_minor <= 0 or fee_minor > amount_minor * chain.sweep_fee_max_bps:
+            return False
+        return await self._sweep(chain, ripe, amount_minor, hot=hot)
 
-    async def _sweep(self, chain: Chain, ripe: Ripe, amount_minor: int, *, hot: str) -> None:
+    async def _sweep(self, chain: Chain, ripe: Ripe, amount_minor: int, *, hot: str) -> bool:
         key = f"sweep:{chain.id}:{ripe.address}:{ripe.asset.code}:{self._now()}"
         async with self._database.transaction() as session:
             await locked_wallet(session, ripe.address)
+            if ripe.address in await _busy(session, chain.id):
+                return False
             if not await _are_unswept(session, ripe.deposit_ids):
-                return
+                return False
             batch = await add_batch(session, chain.id, ripe.address, key, clock=self._clock)
             row = await add_transaction(
                 session,
@@ -105,13 +142,17 @@ class AccountSweeper:
                 amount_minor=amount_minor,
             )
             await take_along(session, row, ripe.deposit_ids)
+            return True
 
-    async def _top_up(self, chain: Chain, address: str, amount_minor: int, *, hot: str) -> None:
+    async def _top_up(self, chain: Chain, address: str, amount_minor: int, *, hot: str) -> bool:
+        if amount_minor > TOPUP_GAS_MAX * chain.max_fee_ceiling_minor:
+            logger.warning("%s needs more gas than the signer gives for a sweep", address)
+            return False
         key = f"gas:{chain.id}:{address}:{self._now()}"
         async with self._database.transaction() as session:
             await locked_wallet(session, address)
-            if await _has_open_top_up(session, chain.id, address):
-                return
+            if address in await _busy(session, chain.id):
+                return False
             batch = await add_batch(session, chain.id, hot, key, clock=self._clock)
             await add_transaction(
                 session,
@@ -121,6 +162,7 @@ class AccountSweeper:
                 destination=address,
                 amount_minor=amount_minor,
             )
+            return True
 
     def _now(self) -> str:
         return self._clock.now().isoformat()
@@ -151,13 +193,16 @@ async def _ripe(session: AsyncSession, chain_id: str) -> Sequence[Ripe]:
             col(ChainDeposit.is_booked),
             col(ChainDeposit.swept_by).is_(None),
             col(ChainDeposit.missing_since).is_(None),
+            col(ChainDeposit.block_hash).is_not(None),
         )
         .group_by(ChainAddress.address, col(Asset.code))
-        .order_by(func.min(ChainDeposit.seen_at))
+        .order_by(func.min(ChainDeposit.seen_at), ChainAddress.address)
     )
-    return [
+    ripe = [
         Ripe(address, asset, int(total), tuple(sorted(ids))) for address, asset, total, ids in found
     ]
+    # Tokens before coin: the coin that lies there pays for moving them.
+    return sorted(ripe, key=lambda each: each.asset.contract_address is None)
 
 
 async def _are_unswept(session: AsyncSession, deposit_ids: Sequence[str]) -> bool:
@@ -175,13 +220,18 @@ async def _are_unswept(session: AsyncSession, deposit_ids: Sequence[str]) -> boo
     return len(found.all()) == len(deposit_ids)
 
 
-async def _has_open_top_up(session: AsyncSession, chain_id: str, address: str) -> bool:
+async def _busy(session: AsyncSession, chain_id: str) -> set[str]:
+    """
+    Return the addresses that a sweep or a top-up is on its way from or to.
+
+    One at a time for each address: two that share one balance could starve each other of gas, and
+    a sweep waits until the coin that pays for it is confirmed.
+    """
     found = await session.exec(
-        select(ChainTransaction.id).where(
+        select(ChainTransaction.wallet_address, ChainTransaction.destination).where(
             ChainTransaction.chain_id == chain_id,
-            ChainTransaction.kind == ChainTransactionKind.GAS_TOPUP,
-            ChainTransaction.destination == address,
+            col(ChainTransaction.kind).in_([*OURS, ChainTransactionKind.NONCE_FILLER]),
             col(ChainTransaction.status).in_(OPEN),
         )
     )
-    return found.first() is not None
+    return {str(address) for pair in found for address in pair}

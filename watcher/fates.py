@@ -135,6 +135,7 @@ async def mine(
         row.block_hash = receipt.block_hash
         row.network_fee_minor = receipt.network_fee_minor
         row.outflow_minor = receipt.outflow_minor
+        row.received_minor = receipt.received_minor
         row.reason_code = None if receipt.succeeded else REVERTED_ON_CHAIN
         row.updated_at = clock.now()
 

@@ -16,6 +16,7 @@ HOLD: dict[str, Any] = {
     "asset": "ETH",
     "total_minor": 110,
 }
+OWN: dict[str, Any] = {"chain_transaction_id": "x", "settlement": 0, "lost": "l"}
 
 
 def every_rule() -> list[Posting]:
@@ -38,8 +39,8 @@ def every_rule() -> list[Posting]:
         ),
         rules.deposit_credit(deposit_id="d", credit=1, target="u", amount_minor=4, **chain),
         rules.deposit_reversal(deposit_id="d", credit=1, target="u", amount_minor=4, **chain),
-        rules.sweep_settle(chain_transaction_id="x", amount_minor=4, **chain),
-        rules.gas_topup_settle(chain_transaction_id="x", amount_minor=4, **chain),
+        rules.sweep_settle(**OWN, left_minor=4, arrived_minor=3, **chain),
+        rules.gas_topup_settle(**OWN, left_minor=4, arrived_minor=4, **chain),
     ]
 
 
