@@ -17,9 +17,10 @@ ROUNDS_PER_RUN = 200
 
 @dataclass(frozen=True)
 class SweepInput:
-    """The chain whose deposits are collected."""
+    """The chain whose deposits are collected, and whether an earlier run was told to do it now."""
 
     chain_id: str
+    is_forced: bool = False
 
 
 @workflow.defn(name=SWEEP_WORKFLOW)
@@ -30,7 +31,7 @@ class SweepWorkflow:
     def __init__(self, request: SweepInput) -> None:
         """Signals may come before ``run``."""
         self._chain_id = request.chain_id
-        self._is_forced = False
+        self._is_forced = request.is_forced
 
     @workflow.run
     async def run(self, request: SweepInput) -> None:
@@ -43,7 +44,7 @@ class SweepWorkflow:
                 # Asked for again while it is on its way, it is driven already.
                 await start_batch(batch_id, request.chain_id)
             await self._await_next(timedelta(seconds=plan.interval_s))
-        workflow.continue_as_new(request)
+        workflow.continue_as_new(SweepInput(request.chain_id, is_forced=self._is_forced))
 
     @workflow.signal
     def sweep_now(self) -> None:

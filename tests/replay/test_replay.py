@@ -6,7 +6,12 @@ from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from tests.replay.record import HISTORIES
-from tests.support.changed_workflows import HesitatingPayout, ReorderedChainTransaction
+from tests.support.changed_workflows import (
+    ForgetfulSweep,
+    HesitatingDeposit,
+    HesitatingPayout,
+    ReorderedChainTransaction,
+)
 from worker import WORKFLOWS, sandbox
 
 PATHS = {
@@ -14,6 +19,10 @@ PATHS = {
     "chain_transaction_bumped",
     "chain_transaction_happy",
     "chain_transaction_refused",
+    "deposit_credited",
+    "deposit_forgotten",
+    "deposit_rechecked",
+    "deposit_reversed",
     "payout_automatic",
     "payout_cancelled",
     "payout_expired",
@@ -24,6 +33,8 @@ PATHS = {
     "payout_rejected",
     "payout_retried",
     "payout_two_of_three",
+    "sweep",
+    "sweep_renewed",
     "watcher",
 }
 
@@ -49,6 +60,8 @@ class TestReplay:
         [
             (ReorderedChainTransaction, "chain_transaction_happy"),
             (HesitatingPayout, "payout_automatic"),
+            (HesitatingDeposit, "deposit_credited"),
+            (ForgetfulSweep, "sweep"),
         ],
     )
     async def test_notices_a_workflow_that_was_changed(self, changed: type, path: str) -> None:

@@ -8,11 +8,15 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.chain import ChainActivities
     from activities.outgoing import OutgoingActivities
+    from domain.deposits import DepositInput, DepositStanding
     from domain.payouts import PayoutOutcome, PayoutRequest
+    from domain.ports import SweepPlan
     from workflows.options import database, patient
 
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
+from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
+from workflows.sweep import SweepInput, SweepWorkflow
 
 
 @workflow.defn(name="ChainTransactionWorkflow")
@@ -51,3 +55,37 @@ class HesitatingPayout(PayoutWorkflow):
     async def run(self, request: PayoutRequest) -> PayoutOutcome:
         await workflow.sleep(timedelta(seconds=1))
         return await super().run(request)
+
+
+@workflow.defn(name="DepositWorkflow")
+class HesitatingDeposit(DepositWorkflow):
+    """Waits a moment before it looks."""
+
+    @workflow.init
+    def __init__(self, request: DepositInput) -> None:
+        super().__init__(request)
+
+    @override
+    @workflow.run
+    async def run(self, request: DepositInput) -> DepositStanding:
+        await workflow.sleep(timedelta(seconds=1))
+        return await super().run(request)
+
+
+@workflow.defn(name="SweepWorkflow")
+class ForgetfulSweep(SweepWorkflow):
+    """Plans, and drives nothing of it."""
+
+    @workflow.init
+    def __init__(self, request: SweepInput) -> None:
+        super().__init__(request)
+
+    @override
+    @workflow.run
+    async def run(self, request: SweepInput) -> None:
+        await super().run(request)
+
+    @override
+    async def _plan(self) -> SweepPlan:
+        plan = await super()._plan()
+        return SweepPlan([], plan.interval_s)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from domain.deposits import DepositStanding, DepositStatus
 from domain.errors import (
     AlreadyDecidedError,
     ChainUnavailableError,
@@ -27,7 +28,7 @@ from domain.payouts import (
     PayoutRequest,
     PayoutStatus,
 )
-from domain.ports import SettleOutcome, SignOutcome, WatchRound
+from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
 
 
 @dataclass
@@ -71,6 +72,24 @@ class FakeBatch:
 
 
 @dataclass
+class FakeDeposit:
+    """A deposit's row, and what the chain says of it."""
+
+    id: str
+    status: DepositStatus = DepositStatus.CONFIRMING
+    is_deep: bool = False
+    is_missing: bool = False
+    is_booked: bool = False
+    credits: int = 0
+    reversals: int = 0
+    looks: int = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.status in {DepositStatus.SEEN, DepositStatus.CONFIRMING}
+
+
+@dataclass
 class Books:
     """What the fakes share, and what a test turns to make trouble."""
 
@@ -88,6 +107,14 @@ class Books:
     batches: dict[str, FakeBatch] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
     claim_calls: list[str] = field(default_factory=list)
+    deposits: dict[str, FakeDeposit] = field(default_factory=dict)
+    crumbs: int = 0
+    """Deposits that only a forced sweep takes."""
+    worthy: int = 0
+    """Deposits that any sweep takes."""
+    sweep_plans: list[bool] = field(default_factory=list)
+    """Of each look for something to sweep: whether it was forced."""
+    sweep_interval_s: int = 3_600
     holds_placed: int = 0
     nonces_given: int = 0
 
@@ -98,6 +125,8 @@ class Books:
             "holds": self.holds_placed,
             "nonces": self.nonces_given,
             "payouts": [(p.status, p.approvals, p.is_told) for p in self.payouts.values()],
+            "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
+            "unswept": (self.crumbs, self.worthy),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
         }
 
@@ -290,6 +319,52 @@ class FakeChain:
         for batch in moved:
             batch.is_mined = True
         return [batch.id for batch in moved]
+
+
+class FakeDepositDesk:
+    """``domain.ports.DepositDesk``."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+
+    async def advance(self, deposit_id: str) -> DepositStanding:
+        deposit = self._books.deposits[deposit_id]
+        deposit.looks += 1
+        if deposit.is_booked and deposit.is_missing:
+            deposit.is_booked = False
+            deposit.reversals += 1
+            deposit.status = DepositStatus.REVERSED
+        elif deposit.is_deep and not deposit.is_booked and not deposit.is_missing:
+            deposit.is_booked = True
+            deposit.credits += 1
+            deposit.status = DepositStatus.CREDITED
+        return DepositStanding(
+            deposit_id=deposit_id,
+            status=deposit.status,
+            amount="100",
+            asset="ETH",
+            confirmations=3 if deposit.is_deep else 1,
+            confirmations_required=3,
+            is_waiting=deposit.is_waiting,
+        )
+
+
+class FakeSweeper:
+    """``domain.ports.Sweeper``."""
+
+    def __init__(self, books: Books, chain_id: str) -> None:
+        self._books = books
+        self._chain_id = chain_id
+
+    async def plan(self, *, is_forced: bool) -> SweepPlan:
+        books = self._books
+        books.sweep_plans.append(is_forced)
+        if books.worthy or (is_forced and books.crumbs):
+            books.worthy, books.crumbs = 0, 0 if is_forced else books.crumbs
+            batch = FakeBatch(new_id(CHAIN_BATCH), self._chain_id)
+            books.batches[batch.id] = batch
+        on_their_way = [b.id for b in books.batches.values() if not b.is_mined]
+        return SweepPlan(on_their_way, books.sweep_interval_s)
 
 
 class FakeBatchSigner:

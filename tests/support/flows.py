@@ -19,12 +19,15 @@ from temporalio.worker import (
 )
 
 from activities.chain import ChainActivities
+from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.signing import SigningActivities
+from activities.sweeps import SweepActivities
 from api.payout_workflows import PayoutWorkflows
-from domain.ids import DECISION, PAYOUT, new_id
+from domain.deposits import DepositStanding
+from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
 from domain.payouts import Decision, DecisionKind, PayoutOutcome, PayoutRequest
 from domain.workflow_ids import (
     SIGNING_QUEUE,
@@ -32,16 +35,29 @@ from domain.workflow_ids import (
     batcher_workflow_id,
     chain_queue,
     chain_transaction_workflow_id,
+    deposit_workflow_id,
     payout_workflow_id,
+    sweep_workflow_id,
     watcher_workflow_id,
 )
 from infra.notifier import TemporalNotifier
-from tests.support.fakes import Books, FakeBatchSigner, FakeChain, FakeOutgoingLog, FakePayoutDesk
+from tests.support.fakes import (
+    Books,
+    FakeBatchSigner,
+    FakeChain,
+    FakeDeposit,
+    FakeDepositDesk,
+    FakeOutgoingLog,
+    FakePayoutDesk,
+    FakeSweeper,
+)
 from worker import WORKFLOWS, sandbox
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+from workflows.sweep import SweepInput, SweepWorkflow
 
 CHAIN_ID = "eip155:31337"
 WALLET_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -102,9 +118,11 @@ class Flow:
         chain = ChainActivities(
             self.chain, self.chain, self.notifier, watch_interval=timedelta(milliseconds=20)
         )
+        deposits = DepositActivities(FakeDepositDesk(self.books))
+        sweeps = SweepActivities(FakeSweeper(self.books, CHAIN_ID))
         return {
-            WALLET_QUEUE: [*_steps(payouts), *_steps(outgoing)],
-            chain_queue(CHAIN_ID): _steps(chain),
+            WALLET_QUEUE: [*_steps(payouts), *_steps(outgoing), *_steps(deposits)],
+            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
             SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
         }
 
@@ -162,6 +180,37 @@ class Flow:
             WatcherInput(CHAIN_ID),
             id=watcher_workflow_id(CHAIN_ID),
             task_queue=WALLET_QUEUE,
+        )
+        self.started.append(handle)
+        return handle
+
+    async def start_sweeps(self) -> WorkflowHandle[SweepWorkflow, None]:
+        handle = await self.client.start_workflow(
+            SweepWorkflow.run,
+            SweepInput(CHAIN_ID),
+            id=sweep_workflow_id(CHAIN_ID),
+            task_queue=WALLET_QUEUE,
+        )
+        self.started.append(handle)
+        return handle
+
+    async def arrive(self) -> FakeDeposit:
+        """Let a deposit arrive, and its workflow start, as the watcher does it."""
+        deposit = FakeDeposit(new_id(DEPOSIT))
+        self.books.deposits[deposit.id] = deposit
+        await self.notifier.deposits_moved([deposit.id])
+        return deposit
+
+    async def deposit_run(
+        self, deposit: FakeDeposit
+    ) -> WorkflowHandle[DepositWorkflow, DepositStanding]:
+        """Return the newest run of a deposit's workflow."""
+        workflow_id = deposit_workflow_id(deposit.id)
+        newest = await self.client.get_workflow_handle(workflow_id).describe()
+        handle: WorkflowHandle[DepositWorkflow, DepositStanding] = (
+            self.client.get_workflow_handle_for(
+                DepositWorkflow.run, workflow_id, run_id=newest.run_id
+            )
         )
         self.started.append(handle)
         return handle

@@ -12,8 +12,11 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
+from domain.deposits import DepositStatus
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
+from domain.workflow_ids import chain_transaction_workflow_id
 from tests.support.flows import Flow, until
+from workflows.sweep import SweepWorkflow
 
 Handles = dict[str, WorkflowHandle[Any, Any]]
 Scenario = Callable[[Flow], Awaitable[Handles]]
@@ -146,6 +149,86 @@ async def whole(flow: Flow) -> Handles:
     }
 
 
+async def credited(flow: Flow) -> Handles:
+    """A deposit waits for its depth, is credited, and ends."""
+    deposit = await flow.arrive()
+    run = await flow.deposit_run(deposit)
+    await until(lambda: deposit.looks > 0)
+    deposit.is_deep = True
+    await flow.notifier.deposits_moved([deposit.id])
+    await run.result()
+    return {"deposit_credited": run}
+
+
+async def reversed_later(flow: Flow) -> Handles:
+    """A deposit that was credited leaves the chain long after: another run takes it back."""
+    await credited(flow)
+    (deposit,) = flow.books.deposits.values()
+    deposit.is_missing = True
+    await flow.notifier.deposits_moved([deposit.id])
+    run = await flow.deposit_run(deposit)
+    await run.result()
+    return {"deposit_reversed": run}
+
+
+async def forgotten(flow: Flow) -> Handles:
+    """A deposit leaves the chain before it was credited."""
+    deposit = await flow.arrive()
+    run = await flow.deposit_run(deposit)
+    await until(lambda: deposit.looks > 0)
+    deposit.status = DepositStatus.FORGOTTEN
+    await flow.notifier.deposits_moved([deposit.id])
+    await run.result()
+    return {"deposit_forgotten": run}
+
+
+async def deposit_rechecked(flow: Flow) -> Handles:
+    """The signal that it is deep enough is lost; the deposit finds out by itself."""
+    deposit = await flow.arrive()
+    run = await flow.deposit_run(deposit)
+    await until(lambda: deposit.looks > 0)
+    deposit.is_deep = True
+    await flow.environment.fast_forward(run, timedelta(minutes=61))
+    await run.result()
+    return {"deposit_rechecked": run}
+
+
+async def swept(flow: Flow) -> Handles:
+    """Deposits are swept by schedule, and at once when somebody says so."""
+    books = flow.books
+    books.confirms_by_itself, books.worthy = False, 1
+    sweeps = await flow.start_sweeps()
+    await _settle_sweep(flow, 1)
+    planned = len(books.sweep_plans)
+    # A sweep that begins while time is skipped would skip through its own patience as well.
+    await flow.environment.fast_forward(sweeps, timedelta(minutes=61))
+    await until(lambda: len(books.sweep_plans) > planned)
+    books.crumbs = 1
+    await sweeps.signal(SweepWorkflow.sweep_now)
+    await _settle_sweep(flow, 2)
+    return {"sweep": sweeps}
+
+
+async def _settle_sweep(flow: Flow, count: int) -> None:
+    """Take the newest of so many sweeps to its end."""
+    books = flow.books
+    await until(lambda: len(books.batches) == count and all(b.sent for b in books.batches.values()))
+    await flow.confirm()
+    workflow_id = chain_transaction_workflow_id(list(books.batches)[-1])
+    await flow.client.get_workflow_handle(workflow_id).result()
+
+
+async def swept_for_long(flow: Flow) -> Handles:
+    """Somebody says so again and again, until the sweeps have begun their history anew."""
+    sweeps, books = await flow.start_sweeps(), flow.books
+    await until(lambda: len(books.sweep_plans) == 1)
+    for told in range(1, 40):
+        await sweeps.signal(SweepWorkflow.sweep_now)
+        await until(lambda told=told: sum(books.sweep_plans) == told)
+    assert (await sweeps.describe()).run_id != sweeps.first_execution_run_id
+    return {"sweep_renewed": _first_run(flow, sweeps)}
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     automatic,
     one_approver,
@@ -159,6 +242,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     bumped,
     rechecked,
     whole,
+    credited,
+    reversed_later,
+    forgotten,
+    deposit_rechecked,
+    swept,
+    swept_for_long,
 )
 
 

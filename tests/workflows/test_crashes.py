@@ -25,7 +25,9 @@ CRASHES: dict[str, Scenario] = {
     "chain.prepare": scenarios.automatic,
     "chain.broadcast": scenarios.automatic,
     "chain.plan_bumps": scenarios.bumped,
+    "chain.plan_sweeps": scenarios.swept,
     "chain.watch": scenarios.together,
+    "deposit.advance": scenarios.reversed_later,
     "signing.sign_batch": scenarios.automatic,
 }
 """Each activity, and a path that takes it."""
