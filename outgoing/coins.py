@@ -128,7 +128,9 @@ async def allocate(
         )
     except InsufficientGasFundsError:
         return False
+    # Some of those that it was planned for may have been frozen since.
     row.amount_minor = sum(payout.amount_minor for payout in payouts)
+    row.destination = payouts[0].destination if len(payouts) == 1 else None
     if selection.change_minor:
         row.change_address = change.address
         account.next_internal_index += 1
