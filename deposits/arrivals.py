@@ -16,18 +16,19 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deposits.history import move
 from domain.clock import Clock
+from domain.coins import KeyPosition
 from domain.deposits import (
     ConfirmationTier,
     DepositReason,
     DepositStatus,
     confirmations_for,
 )
-from domain.hd import EXTERNAL
+from domain.hd import EXTERNAL, derive_address
 from domain.ids import DEPOSIT, derived_id
 from domain.scanning import Incoming, Outpoint, ScannedBlock
 from domain.utxo.networks import NETWORKS
 from models.chain_transactions import ChainAttempt, ChainTransaction
-from models.deposits import ChainAddress, ChainDeposit, Utxo
+from models.deposits import ChainAddress, ChainDeposit, HdAccount, Utxo
 from models.wallets import Asset, Chain
 
 logger = logging.getLogger(__name__)
@@ -112,7 +113,25 @@ async def _addresses(
             col(ChainAddress.lookup_key) == any_(bindparam(None, list(keys), ARRAY(LargeBinary))),
         )
     )
-    return {address.lookup_key: address for address in found}
+    addresses = list(found)
+    account = await session.get(HdAccount, chain_id) if addresses else None
+    return {a.lookup_key: a for a in addresses if _is_derived(a, account)}
+
+
+def _is_derived(address: ChainAddress, account: HdAccount | None) -> bool:
+    """
+    Derive the address again: whoever may hand out addresses could write a stranger's among ours.
+
+    Its payments would then be credited, and never be ours to pay with.
+    """
+    if account is None:
+        return True
+    position = KeyPosition(address.branch, address.index)
+    derived = derive_address(account.chain_id, account.xpub, position)
+    if derived.lookup_key != address.lookup_key:
+        logger.critical("address %s is not derived from the chain's account", address.id)
+        return False
+    return True
 
 
 async def _own_txids(session: AsyncSession, txids: Collection[str]) -> set[str]:

@@ -66,6 +66,8 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     refunded = await payouts_of(session, [row.id for row in doomed], lock=True)
     await leave_unswept(session, [row.id for row in doomed])
     placed_ids = {row.id for row in placed}
+    if placed:
+        payouts = await _put_off(session, rows, payouts, clock=clock)
     await post_and_refund(
         session,
         [_dispatch(p, clock) for p in payouts if p.chain_transaction_id in placed_ids],
@@ -74,6 +76,29 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
         clock=clock,
     )
     return all(row.status != ChainTransactionStatus.PLANNED for row in rows)
+
+
+async def _put_off(
+    session: AsyncSession,
+    rows: Sequence[ChainTransaction],
+    payouts: Sequence[Payout],
+    *,
+    clock: Clock,
+) -> list[Payout]:
+    """
+    Send back what got no coins where others of the batch did.
+
+    The batch goes on with the others: the coins that these wait for may be the others' change.
+    """
+    short = {row.id for row in rows if row.status == ChainTransactionStatus.PLANNED}
+    back = [payout for payout in payouts if payout.chain_transaction_id in short]
+    for row in rows:
+        if row.id in short:
+            row.status = ChainTransactionStatus.ABANDONED
+    for payout in back:
+        payout.chain_transaction_id = None
+    move(session, back, PayoutStatus.READY, clock=clock, detail="no coins were left for it")
+    return [payout for payout in payouts if payout not in back]
 
 
 async def _give_nonces(

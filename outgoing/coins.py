@@ -9,6 +9,7 @@ another that may yet be replaced, and no chain of unconfirmed ones grows.
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, exists, update
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -31,6 +32,7 @@ from models.chain_transactions import (
 )
 from models.deposits import ChainAddress, HdAccount, Utxo
 from models.payouts import Payout
+from models.wallets import Chain
 
 COINS_KEPT = 50
 """
@@ -46,6 +48,7 @@ async def spendable(
     head = await session.get(ChainHead, chain_id)
     if head is None:
         return []
+    chain = await session.get_one(Chain, chain_id)
     maturity = network_of(chain_id).coinbase_maturity
     query = (
         select(Utxo, ChainAddress.branch, ChainAddress.index)
@@ -57,6 +60,7 @@ async def spendable(
             col(Utxo.spent_txid).is_(None),
             col(Utxo.block_height).is_not(None),
             ~_is_spent_by_child(),
+            ~_has_rivals() | (col(Utxo.block_height) <= head.height - chain.confirmations_min + 1),
             ~col(Utxo.is_coinbase) | (col(Utxo.block_height) <= head.height - maturity + 1),
         )
         .order_by(col(Utxo.txid), col(Utxo.output_index))
@@ -64,6 +68,21 @@ async def spendable(
     if lock:
         query = query.with_for_update(of=Utxo)
     return [coin_of(utxo, branch, index) for utxo, branch, index in await session.exec(query)]
+
+
+def _has_rivals() -> ColumnElement[bool]:
+    """
+    Tell whether the coin's own transaction has another signed attempt beside it.
+
+    A reorg of one block could mine that one instead, and what spends this coin would be void.
+    """
+    mined, rival = aliased(ChainAttempt), aliased(ChainAttempt)
+    return exists().where(
+        col(mined.txid) == col(Utxo.txid),
+        col(rival.chain_transaction_id) == col(mined.chain_transaction_id),
+        col(rival.id) != col(mined.id),
+        col(rival.raw).is_not(None),
+    )
 
 
 def _is_spent_by_child() -> ColumnElement[bool]:

@@ -1,12 +1,13 @@
 """An operator's hand on a payout that is stuck before it was signed: refund it, or try again."""
 
-from sqlmodel import select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import PayoutStateError
 from domain.payouts import OperatorAction, PayoutOutcome, PayoutStatus
 from models.chain_transactions import ChainTransaction, ChainTransactionStatus
+from models.deposits import Utxo
 from models.payouts import Payout
 from outgoing.allocation import abandon_allocated
 from outgoing.records import locked_batch, payouts_of
@@ -27,6 +28,7 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
     if payout is not None and payout.status == PayoutStatus.REFUNDED:
         return outcome_of(payout)
     payout, row = await _locked_pair(session, action)
+    await _check_unspent(session, row)
     match row.status:
         case ChainTransactionStatus.PLANNED:
             row.status = ChainTransactionStatus.ABANDONED
@@ -44,6 +46,16 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
         session, [], [payout], reason_code=OPERATOR_REFUND, clock=clock, detail=detail
     )
     return outcome_of(payout)
+
+
+async def _check_unspent(session: AsyncSession, row: ChainTransaction) -> None:
+    """A wallet elsewhere may have broadcast what it signed before it was brought back."""
+    spent = await session.exec(
+        select(Utxo.txid).where(Utxo.locked_by == row.id, col(Utxo.spent_txid).is_not(None))
+    )
+    if spent.first() is not None:
+        msg = "Its coins are spent on the chain: it may be paid. Import its signature instead."
+        raise PayoutStateError(msg)
 
 
 async def _send_others_back(

@@ -13,7 +13,12 @@ from domain.ids import HOLD, derived_id
 from domain.payouts import DecisionKind, PayoutStatus, approved_content_hash
 from domain.policy import is_satisfied, parse_policy, requirement
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
-from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
+from models.chain_transactions import (
+    ChainAttempt,
+    ChainBatch,
+    ChainTransaction,
+    ChainTransactionKind,
+)
 from models.deposits import ChainAddress
 from models.identity import Role, User
 from models.ledger import Hold, HoldStatus
@@ -36,6 +41,9 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
     _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
     is_utxo = chain.id.startswith(UTXO_NAMESPACE)
     _require(is_utxo or 0 < (row.gas_limit or 0) <= GAS_LIMIT_MAX, "gas limit out of range")
+    if is_utxo or row.kind == ChainTransactionKind.PAYOUT:
+        # The ceiling is the wallet's: under another name there would be none.
+        await _check_wallet(session, row)
     match row.kind:
         case ChainTransactionKind.NONCE_FILLER:
             _require(row.destination == row.wallet_address, "a filler pays somebody else")
@@ -44,6 +52,19 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
             await _check_payouts(session, row, outputs_max=chain.outputs_max)
         case _:
             await check_own_transfer(session, row, chain)
+
+
+async def _check_wallet(session: AsyncSession, row: ChainTransaction) -> None:
+    found = await session.exec(
+        select(BlockchainWallet.address)
+        .join(ChainBatch, col(ChainBatch.wallet_address) == col(BlockchainWallet.address))
+        .where(
+            ChainBatch.id == row.batch_id,
+            BlockchainWallet.address == row.wallet_address,
+            BlockchainWallet.chain_id == row.chain_id,
+        )
+    )
+    _require(found.first() is not None, "another wallet pays")
 
 
 async def _check_payouts(session: AsyncSession, row: ChainTransaction, *, outputs_max: int) -> None:

@@ -79,7 +79,7 @@ async def _coins(session: AsyncSession, row: ChainTransaction) -> Sequence[CoinR
                 utxo.amount_minor,
                 KeyPosition(branch, index),
             ),
-            utxo.is_hot,
+            utxo.is_hot and branch == INTERNAL,
         )
         for utxo, branch, index in found
     ]

@@ -115,7 +115,7 @@ class PostgresBatchSigner:
         """Return ``SIGNED``, or the code of what keeps it from being signed."""
         try:
             await check_intent(session, row, attempt)
-            await self._check_ceiling(session, row, attempt)
+            await self._check_ceiling(session, row)
             signed = await self._signed(session, row, attempt)
         except SigningRefusedError as refusal:
             logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
@@ -145,28 +145,39 @@ class PostgresBatchSigner:
         asset = await session.get_one(Asset, row.asset)
         return await self._signer.sign(_unsigned_attempt(row, attempt, asset))
 
-    async def _check_ceiling(
-        self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
-    ) -> None:
+    async def _check_ceiling(self, session: AsyncSession, row: ChainTransaction) -> None:
         ceiling = await session.get(SignerCeiling, (row.wallet_address, row.asset))
         is_own = row.kind in (ChainTransactionKind.SWEEP, ChainTransactionKind.FEE_CHILD)
-        if ceiling is None or attempt.sequence > 0 or is_own:
+        if ceiling is None or is_own or await _has_bytes(session, row.id):
             # A replacement pays the same thing again at most once: it was counted. What stays
             # with us is not signed away.
             return
         since = self._clock.now() - CEILING_WINDOW
+        recent = (
+            select(ChainAttempt.chain_transaction_id)
+            .where(col(ChainAttempt.signed_at).is_not(None))
+            .group_by(col(ChainAttempt.chain_transaction_id))
+            .having(func.min(ChainAttempt.signed_at) > since)
+        )
         found = await session.exec(
-            select(func.coalesce(func.sum(ChainTransaction.amount_minor), 0))
-            .join(ChainAttempt, col(ChainAttempt.chain_transaction_id) == col(ChainTransaction.id))
-            .where(
+            select(func.coalesce(func.sum(ChainTransaction.amount_minor), 0)).where(
                 ChainTransaction.wallet_address == row.wallet_address,
                 ChainTransaction.asset == row.asset,
-                ChainAttempt.sequence == 0,
-                col(ChainAttempt.signed_at) > since,
+                col(ChainTransaction.id).in_(recent),
             )
         )
         if int(found.one()) + row.amount_minor > ceiling.per_hour_minor:
             raise SignerCeilingError
+
+
+async def _has_bytes(session: AsyncSession, transaction_id: str) -> bool:
+    found = await session.exec(
+        select(ChainAttempt.id).where(
+            ChainAttempt.chain_transaction_id == transaction_id,
+            col(ChainAttempt.raw).is_not(None),
+        )
+    )
+    return found.first() is not None
 
 
 def _unsigned_attempt(

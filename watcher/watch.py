@@ -37,7 +37,7 @@ ROUND_BLOCKS = 2_048
 FEE_INTERVAL = timedelta(seconds=15)
 """How often the chain's fee rate is asked for."""
 
-LAG_PATIENCE = timedelta(seconds=60)
+LAG_PATIENCE = timedelta(hours=1)
 """A node that is behind on our own chain may be a lagging fall-back; after this it went back."""
 
 Progress = Callable[[int, int], None]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
 from sqlmodel import col, select
 
 from chains.utxo.outlet import CoinOutlet
@@ -277,6 +278,11 @@ class CoinBooks:
         for address in addresses:
             on_chain[address.branch] += await self.node.balance(address.address)
         assert booked == on_chain
+
+    async def execute(self, statement: str) -> None:
+        """Run SQL as the superuser."""
+        async with self.owner.transaction() as session:
+            await session.execute(text(statement))
 
     def wait(self, seconds: float) -> None:
         self.clock.advance(timedelta(seconds=seconds))

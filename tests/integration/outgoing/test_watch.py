@@ -12,6 +12,7 @@ from models.chain_transactions import ChainBlock
 from models.chain_transactions import ChainTransactionStatus as Status
 from tests.support.books import CHAIN, DESTINATION, FEE_MINOR, Books
 from tests.support.scripted_chain import GAS_USED
+from watcher.watch import LAG_PATIENCE
 
 FUNDS = 100_000_000
 NETWORK_FEE = GAS_USED * 9
@@ -71,7 +72,7 @@ class TestCursor:
         await books.watch.watch_once()
         # It may be a node that lags behind: what it has not got is not gone.
         assert await known_blocks(books) == before
-        books.wait(61)
+        books.wait(LAG_PATIENCE.total_seconds() + 1)
         await books.watch.watch_once()
         assert await known_blocks(books) == canonical(books)
 
