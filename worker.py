@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlmodel import select
+from sqlmodel import col, select
 from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
@@ -49,7 +49,7 @@ from infra.keyring import Keyring
 from infra.notifier import TemporalNotifier
 from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
-from models.wallets import BlockchainWallet, Chain, WalletType
+from models.wallets import BlockchainWallet, Chain
 from outgoing.account_planner import AccountPlanner
 from outgoing.coin_planner import CoinPlanner
 from outgoing.log import PostgresOutgoingLog
@@ -217,9 +217,7 @@ async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
         with contextlib.suppress(DatabaseUnavailableError):
             async with database.transaction() as session:
                 found = await session.exec(
-                    select(BlockchainWallet).where(
-                        BlockchainWallet.type == WalletType.HOT, BlockchainWallet.primary
-                    )
+                    select(BlockchainWallet).where(col(BlockchainWallet.primary))
                 )
                 wallets = found.all()
             if {wallet.chain_id for wallet in wallets} >= {chain.id for chain in chains}:

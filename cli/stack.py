@@ -24,6 +24,7 @@ PostgresPort = Annotated[int, typer.Option(help="Port of PostgreSQL.")]
 TemporalPort = Annotated[int, typer.Option(help="Port of Temporal.")]
 TemporalUiPort = Annotated[int, typer.Option(help="Port of the Temporal UI.")]
 EvmPort = Annotated[int, typer.Option(help="Port of the EVM node.")]
+BitcoinPort = Annotated[int, typer.Option(help="Port of the Bitcoin node.")]
 MetricsPort = Annotated[int, typer.Option(help="First port of the workers' metrics.")]
 
 
@@ -34,17 +35,19 @@ def up(
     temporal_port: TemporalPort = Ports().temporal,
     temporal_ui_port: TemporalUiPort = Ports().temporal_ui,
     evm_port: EvmPort = Ports().evm,
+    bitcoin_port: BitcoinPort = Ports().bitcoin,
     metrics_port: MetricsPort = Ports().metrics,
     workers: Annotated[int, typer.Option(min=1, max=7, help="Worker processes.")] = 1,
     block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "3",
 ) -> None:
-    """Start PostgreSQL, Temporal, an EVM node, workers, signer and API; stop with Ctrl-C."""
+    """Start PostgreSQL, Temporal, the chains' nodes, workers, signer and API; Ctrl-C stops."""
     ports = Ports(
         api=api_port,
         postgres=postgres_port,
         temporal=temporal_port,
         temporal_ui=temporal_ui_port,
         evm=evm_port,
+        bitcoin=bitcoin_port,
         metrics=metrics_port,
     )
     options = UpOptions(
@@ -66,14 +69,14 @@ def demo(
         Path | None, typer.Option(help="Folder of the demo's own stack; it is emptied first.")
     ] = None,
 ) -> None:
-    """Pay out Ether and a token while processes are killed; compare books and chain."""
+    """Receive and pay out on two chains while processes are killed; compare books and chains."""
     folder = state or context_of(typer_context).state_dir / "demo"
     run_and_exit(partial(run_demo, folder, keep=keep, out=Console()))
 
 
 def fund(
     typer_context: typer.Context,
-    asset: Annotated[str, typer.Argument(help="ETH, or another asset of the local chain.")],
+    asset: Annotated[str, typer.Argument(help="ETH, TUSD or BTC.")],
     amount: Annotated[str, typer.Argument(help="In whole units.")],
     user: Annotated[
         str | None, typer.Option(help="User id to credit; without: the operator's capital.")

@@ -58,13 +58,16 @@ class RichMiner:
 
     async def keep_mining(self, interval_s: float) -> None:
         """Mine a block at each interval until cancelled, whatever becomes of the node."""
-        while True:
-            await asyncio.sleep(interval_s)
-            try:
-                await self.mine()
-            except (StrongroomError, StackError) as error:
-                logger.debug("no block of %s: %s", self.network.name, error)
-                await asyncio.sleep(_MINING_RETRY_S)
+        try:
+            while True:
+                await asyncio.sleep(interval_s)
+                try:
+                    await self.mine()
+                except (StrongroomError, StackError) as error:
+                    logger.debug("no block of %s: %s", self.network.name, error)
+                    await asyncio.sleep(_MINING_RETRY_S)
+        finally:
+            await self.close()
 
     async def send(self, destination: str, amount_minor: int) -> str:
         """Pay an address from mined coins; return the txid, which the next block takes."""

@@ -145,7 +145,10 @@ class Stack:
         if not self.has(Service.BITCOIN):
             return
         miner = RichMiner(self.site.bitcoin_url, BITCOIN_REGTEST)
-        await miner.make_rich()
+        try:
+            await miner.make_rich()
+        finally:
+            await miner.close()
         if self._block_time_s is not None:
             self._mining = asyncio.create_task(miner.keep_mining(float(self._block_time_s)))
 

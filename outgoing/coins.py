@@ -32,9 +32,6 @@ from models.chain_transactions import (
 from models.deposits import ChainAddress, HdAccount, Utxo
 from models.payouts import Payout
 
-LONG_TERM_SAT_PER_KVB = 10_000
-"""What spending a coin costs in the long run; Bitcoin Core's own assumption."""
-
 COINS_KEPT = 50
 """
 While there are no more coins than this none is spent just because fees are low: each transaction
@@ -116,7 +113,7 @@ async def allocate(
     change = derive_address(row.chain_id, account.xpub, position)
     free = await spendable(session, row.chain_id, is_hot=True, lock=True)
     rate = attempt.max_fee_minor
-    long_term_rate = LONG_TERM_SAT_PER_KVB
+    long_term_rate = network.long_term_sat_per_kvb
     if len(free) <= COINS_KEPT:
         long_term_rate = min(rate, long_term_rate)
     try:
@@ -131,7 +128,9 @@ async def allocate(
         )
     except InsufficientGasFundsError:
         return False
+    # Some of those that it was planned for may have been frozen since.
     row.amount_minor = sum(payout.amount_minor for payout in payouts)
+    row.destination = payouts[0].destination if len(payouts) == 1 else None
     if selection.change_minor:
         row.change_address = change.address
         account.next_internal_index += 1

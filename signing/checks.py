@@ -95,6 +95,7 @@ async def _check_money(session: AsyncSession, payout: Payout) -> None:
 
 
 async def _check_approvals(session: AsyncSession, payout: Payout) -> None:
+    _require(payout.policy_version is not None, "no policy accepted it")
     policy = await session.get(Policy, payout.policy_version)
     _require(policy is not None, "no policy accepted it")
     assert policy is not None

@@ -18,19 +18,12 @@ from domain.hd import INTERNAL, derive_address
 from domain.scanning import Outpoint
 from domain.utxo.networks import network_of
 from domain.utxo.scripts import output_script
-from domain.utxo.sizes import (
-    MAX_STANDARD_WEIGHT,
-    WITNESS_SCALE,
-    dust_minor,
-    transaction_vbytes,
-)
+from domain.utxo.sizes import dust_minor, transaction_vbytes
 from domain.utxo.sizes import fee_minor as fee_of
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
 from models.deposits import ChainAddress, HdAccount, Utxo
 from models.payouts import Payout
 from models.wallets import Chain
-
-PARENT_VBYTES_MAX = MAX_STANDARD_WEIGHT // WITNESS_SCALE
 
 SPEND_LATER_VBYTES = 100
 """Making and spending a change output: what may go to the fee instead, at the ceiling's rate."""
@@ -163,6 +156,14 @@ async def _parents_change(session: AsyncSession, row: ChainTransaction) -> CoinR
     return CoinRow(coin, is_hot=True)
 
 
+async def _parent_vbytes(session: AsyncSession, row: ChainTransaction) -> int:
+    parent = await session.get_one(ChainTransaction, row.parent_id)
+    network = network_of(row.chain_id)
+    paid = [output_script(o.address, network) for o in await _outputs(session, parent)]
+    change = output_script(str(parent.change_address), network)
+    return transaction_vbytes(len(await _coins(session, parent)), [*paid, change])
+
+
 async def _check_fee(
     session: AsyncSession,
     row: ChainTransaction,
@@ -180,8 +181,8 @@ async def _check_fee(
     _require(unsigned.fee_minor == attempt.fee_minor, "another fee")
     most_minor = _most(chain, transaction_vbytes(len(unsigned.inputs), scripts))
     if row.kind == ChainTransactionKind.FEE_CHILD:
-        # It pays for its parent as well, whose own fee was bounded when that was signed.
-        most_minor += _most(chain, PARENT_VBYTES_MAX)
+        # It pays for its parent as well.
+        most_minor += _most(chain, await _parent_vbytes(session, row))
     _require(0 < unsigned.fee_minor <= most_minor, "fee above the ceiling")
 
 

@@ -76,6 +76,14 @@ class SeedVault:
         """
         return private_key(await self.seed(session, chain_id), chain_id, position)
 
+    async def has_seed(self, session: AsyncSession, chain_id: str) -> bool:
+        """Tell whether a chain's keys are here; else they are elsewhere (``signing.cold``)."""
+        found = await session.execute(
+            text("SELECT encrypted_seed IS NOT NULL FROM hd_account WHERE chain_id = :chain_id"),
+            {"chain_id": chain_id},
+        )
+        return bool(found.scalar_one_or_none())
+
     async def seed(self, session: AsyncSession, chain_id: str) -> bytes:
         """Return a chain's seed; raises as ``private_key``."""
         found = await session.execute(

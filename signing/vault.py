@@ -133,10 +133,16 @@ class KeyVault:
     async def _create_coin_wallet(
         self, session: AsyncSession, account: HdAccount
     ) -> BlockchainWallet:
-        """Name a UTXO chain's hot wallet after its first address; its keys come from the seed."""
+        """
+        Name a UTXO chain's wallet after its first address; its keys come from the seed.
+
+        Where there is no seed they are elsewhere, and the wallet is a cold one (``signing.cold``).
+        """
         address = await self._seeds.take_internal(session, account)
         public = child_public_key(account.xpub, KeyPosition(address.branch, address.index))
         wallet = self._wallet(account.chain_id, address.address, public.hex(), is_primary=True)
+        if not await self._seeds.has_seed(session, account.chain_id):
+            wallet.type = WalletType.COLD
         session.add(wallet)
         await session.flush()
         return wallet
@@ -190,7 +196,6 @@ async def _primary(session: AsyncSession, chain_id: str) -> BlockchainWallet | N
     found = await session.exec(
         select(BlockchainWallet).where(
             BlockchainWallet.chain_id == chain_id,
-            BlockchainWallet.type == WalletType.HOT,
             col(BlockchainWallet.primary),
         )
     )

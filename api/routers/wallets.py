@@ -136,7 +136,7 @@ async def list_hot_wallets(principal: Staff, state: State) -> HotWalletList:
     async with state.database.transaction() as session:
         found = await session.exec(
             select(BlockchainWallet)
-            .where(BlockchainWallet.type == WalletType.HOT)
+            .where((col(BlockchainWallet.type) == WalletType.HOT) | col(BlockchainWallet.primary))
             .order_by(col(BlockchainWallet.chain_id), col(BlockchainWallet.address))
         )
         identifier = await session.get(Setting, PRIMARY_PUB_KEY)

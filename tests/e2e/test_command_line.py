@@ -101,10 +101,25 @@ class TestPayoutByCommandLine:
         monkeypatch.setenv("STRONGROOM_WALLET_KEYS", f"{stack.site.secrets.wallet_keys},{new}")
         back = await line.ok("keys", "rotate")
 
-        assert (first["resealed"], back["resealed"]) == (1, 1)
+        # The key of the EVM wallet, and the seed of each of the two chains.
+        assert (first["resealed"], back["resealed"]) == (3, 3)
 
     async def test_shows_help_for_every_command(self) -> None:
-        for command in ("", "up", "demo", "fund", "user", "admin", "payout", "ledger", "keys"):
+        for command in (
+            "ledger",
+            "keys",
+            "cold",
+            "freeze",
+            "",
+            "up",
+            "demo",
+            "fund",
+            "user",
+            "admin",
+            "payout",
+            "deposit",
+            "chain",
+        ):
             result = CliRunner().invoke(app, [*command.split(), "--help"])
             assert result.exit_code == 0
 

@@ -1,6 +1,9 @@
 """The contract of ``domain.ports.AccountOutlet``: the adapter and its fake must both keep it."""
 
+from typing import override
+
 import pytest
+from eth_utils.address import to_canonical_address
 
 from domain.errors import (
     FeeTooLowError,
@@ -18,27 +21,21 @@ from tests.support.chain_world import (
     attempt,
     pay,
 )
+from tests.support.outlet_contract import OutletContract, Payment
 
 GWEI = 10**9
 
 
-class ChainOutletContract:
+class ChainOutletContract[World: ChainWorld](OutletContract[World]):
     """Subclass it and give a fixture ``world``."""
 
-    async def test_tells_the_tip_and_its_blocks(self, world: ChainWorld) -> None:
-        await world.mine(3)
-        head = await world.outlet.head()
-        tip = await world.outlet.block(head.height)
-        parent = await world.outlet.block(head.height - 1)
+    @override
+    async def payment(self, world: World, amount_minor: int) -> Payment:
+        nonce = await world.outlet.account_nonce(world.wallet)
+        signed = await attempt(world, pay(world, amount_minor), account_nonce=nonce)
+        return Payment(signed.raw, signed.txid, to_canonical_address(DESTINATION), amount_minor)
 
-        assert tip is not None
-        assert parent is not None
-        assert (tip.height, tip.hash) == (head.height, head.hash)
-        assert (parent.height, parent.hash) == (head.height - 1, tip.parent_hash)
-        assert await world.outlet.block(head.height + 1) is None
-        assert head.base_fee_minor > 0
-
-    async def test_finalizes_blocks_below_the_tip(self, world: ChainWorld) -> None:
+    async def test_finalizes_blocks_below_the_tip(self, world: World) -> None:
         await world.mine(4)
         before = await world.outlet.head()
         await world.mine(2)
@@ -48,14 +45,14 @@ class ChainOutletContract:
         assert after.finalized_height == before.finalized_height + 2
         assert after.finalized_height < after.height
 
-    async def test_quotes_a_fee_above_the_base_fee(self, world: ChainWorld) -> None:
+    async def test_quotes_a_fee_above_the_base_fee(self, world: World) -> None:
         quote = await world.outlet.quote_fee()
 
         assert quote.base_fee_minor > 0
         assert quote.priority_fee_minor > 0
         assert quote.max_fee_minor >= quote.base_fee_minor + quote.priority_fee_minor
 
-    async def test_sends_the_native_coin(self, world: ChainWorld) -> None:
+    async def test_sends_the_native_coin(self, world: World) -> None:
         transfer = pay(world, 12_345)
         paid_before = await world.outlet.balance_minor(DESTINATION)
         signed = await attempt(world, transfer, gas_limit=21_000)
@@ -91,7 +88,7 @@ class ChainOutletContract:
     )
     async def test_reads_what_a_token_transfer_did(
         self,
-        world: ChainWorld,
+        world: World,
         *,
         kind: TokenKind,
         succeeded: bool,
@@ -116,7 +113,7 @@ class ChainOutletContract:
         got = await world.outlet.balance_minor(DESTINATION, contract_address=contract)
         assert got == received_minor
 
-    async def test_estimates_a_full_batch_in_order(self, world: ChainWorld) -> None:
+    async def test_estimates_a_full_batch_in_order(self, world: World) -> None:
         contract = await world.token(TokenKind.PLAIN)
         coin, token = pay(world), pay(world, contract=contract)
         too_much = pay(world, MINTED_MINOR + 1, contract)
@@ -127,7 +124,7 @@ class ChainOutletContract:
         assert [e.gas_limit for e in estimates[2::3]] == [None] * 20
         assert all("balance too low" in (e.revert_reason or "") for e in estimates[2::3])
 
-    async def test_estimates_enough_gas(self, world: ChainWorld) -> None:
+    async def test_estimates_enough_gas(self, world: World) -> None:
         contract = await world.token(TokenKind.FEE)
         transfer = pay(world, 10_000, contract)
         (estimate,) = await world.outlet.estimate_gas([transfer])
@@ -140,22 +137,20 @@ class ChainOutletContract:
         assert receipt is not None
         assert receipt.succeeded
 
-    async def test_passes_a_revert_reason_on(self, world: ChainWorld) -> None:
+    async def test_passes_a_revert_reason_on(self, world: World) -> None:
         contract = await world.token(TokenKind.REVERTING)
         (estimate,) = await world.outlet.estimate_gas([pay(world, contract=contract)])
 
         assert estimate.gas_limit is None
         assert "token is paused" in (estimate.revert_reason or "")
 
-    async def test_knows_bytes_it_was_given_before(self, world: ChainWorld) -> None:
+    async def test_says_that_the_pool_has_its_bytes(self, world: World) -> None:
         signed = await attempt(world, pay(world))
         await world.outlet.broadcast(signed.raw)
 
         assert await world.outlet.broadcast(signed.raw) is BroadcastOutcome.ALREADY_KNOWN
-        await world.mine()
-        assert await world.outlet.broadcast(signed.raw) is BroadcastOutcome.ALREADY_KNOWN
 
-    async def test_replaces_an_attempt_by_one_that_pays_more(self, world: ChainWorld) -> None:
+    async def test_replaces_an_attempt_by_one_that_pays_more(self, world: World) -> None:
         transfer, quote = pay(world), await world.outlet.quote_fee()
         first = await attempt(world, transfer, fee=quote)
         raised = world.outlet.replacement_fee(previous=quote, quote=quote)
@@ -170,7 +165,7 @@ class ChainOutletContract:
             await world.outlet.broadcast(first.raw)
 
     async def test_says_that_a_second_attempt_at_the_same_fee_is_replaced(
-        self, world: ChainWorld
+        self, world: World
     ) -> None:
         quote = await world.outlet.quote_fee()
         first = await attempt(world, pay(world), fee=quote)
@@ -179,9 +174,7 @@ class ChainOutletContract:
 
         assert await world.outlet.broadcast(second.raw) is BroadcastOutcome.REPLACED
 
-    async def test_keeps_an_attempt_that_must_wait_for_an_earlier_nonce(
-        self, world: ChainWorld
-    ) -> None:
+    async def test_keeps_an_attempt_that_must_wait_for_an_earlier_nonce(self, world: World) -> None:
         transfer = pay(world)
         later = await attempt(world, transfer, account_nonce=1)
         await world.outlet.broadcast(later.raw)
@@ -193,24 +186,24 @@ class ChainOutletContract:
         assert await world.outlet.receipt(later.txid, transfer) is not None
         assert await world.outlet.account_nonce(world.wallet) == 2
 
-    async def test_refuses_what_the_wallet_cannot_pay(self, world: ChainWorld) -> None:
+    async def test_refuses_what_the_wallet_cannot_pay(self, world: World) -> None:
         signed = await attempt(world, pay(world, FUNDED_MINOR))
         with pytest.raises(InsufficientGasFundsError):
             await world.outlet.broadcast(signed.raw)
 
-    async def test_refuses_what_can_never_be_mined(self, world: ChainWorld) -> None:
+    async def test_refuses_what_can_never_be_mined(self, world: World) -> None:
         signed = await attempt(world, pay(world), gas_limit=20_999)
         with pytest.raises(NodeRejectedError):
             await world.outlet.broadcast(signed.raw)
 
-    async def test_refuses_a_fee_below_the_base_fee(self, world: ChainWorld) -> None:
+    async def test_refuses_a_fee_below_the_base_fee(self, world: World) -> None:
         quote = await world.outlet.quote_fee()
         low = FeeQuote(quote.base_fee_minor, quote.base_fee_minor // 2, 1)
         signed = await attempt(world, pay(world), fee=low)
         with pytest.raises(FeeTooLowError):
             await world.outlet.broadcast(signed.raw)
 
-    async def test_forgets_a_receipt_when_its_block_is_orphaned(self, world: ChainWorld) -> None:
+    async def test_forgets_a_receipt_when_its_block_is_orphaned(self, world: World) -> None:
         transfer = pay(world)
         signed = await attempt(world, transfer)
         await world.outlet.broadcast(signed.raw)
@@ -229,7 +222,7 @@ class ChainOutletContract:
         await world.mine()
         assert await world.outlet.receipt(signed.txid, transfer) is not None
 
-    async def test_raises_both_fees_of_a_replacement(self, world: ChainWorld) -> None:
+    async def test_raises_both_fees_of_a_replacement(self, world: World) -> None:
         previous = FeeQuote(0, 100 * GWEI, 7)
         raised = world.outlet.replacement_fee(previous=previous, quote=FeeQuote(1, 2, 1))
 

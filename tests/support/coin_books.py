@@ -105,11 +105,17 @@ class CoinBooks:
         self.signer = PostgresBatchSigner(self.signer_database, self.vault, self.clock)
 
     async def open(self) -> None:
+        await self.fill_catalog()
+        await self.open_wallet()
+
+    async def fill_catalog(self) -> None:
         async with self.owner.transaction() as session:
             await apply_catalog(session, catalog(self.chain_id))
             session.add_all(people(self.clock))
         async with self.owner.transaction() as session:
             await store_policy(session, parse_policy(AUTOMATIC), by="owner")
+
+    async def open_wallet(self) -> None:
         self.hot = await self.vault.ensure_primary_wallet(self.chain_id)
         await self.look()
 
@@ -276,15 +282,19 @@ class CoinBooks:
         self.clock.advance(timedelta(seconds=seconds))
 
 
-@asynccontextmanager
-async def opened_coin_books(url: str, node: RegtestNode) -> AsyncIterator[CoinBooks]:
-    books = CoinBooks(
+def new_coin_books(url: str, node: RegtestNode) -> CoinBooks:
+    return CoinBooks(
         Database(url),
         Database(as_role(url, "api")),
         Database(as_role(url, "worker")),
         Database(as_role(url, "signer")),
         node,
     )
+
+
+@asynccontextmanager
+async def opened_coin_books(url: str, node: RegtestNode) -> AsyncIterator[CoinBooks]:
+    books = new_coin_books(url, node)
     try:
         await books.open()
         yield books

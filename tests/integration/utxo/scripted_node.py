@@ -3,13 +3,28 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from chains.utxo.outlet import CoinOutlet
 from domain.utxo.networks import BITCOIN, Network
+from tests.support.evm import free_port
+from tests.support.utxo_nodes import Coin, Key
 
 LOGIN = "user:secret"
+SCRIPTED = BITCOIN.chain_id
+
+RAW = bytes.fromhex(Key().spend([Coin("11" * 32, 0, 1_000)], [(b"\x51", 700)]))
+"""A transaction that no node has heard of."""
+
+Opener = Callable[..., CoinOutlet]
+"""Opens an outlet to these nodes, which is closed after the test."""
+
+
+def dead_url() -> str:
+    """Return where nobody listens."""
+    return f"http://user:secret@127.0.0.1:{free_port()}"
 
 
 class Fault(Exception):  # noqa: N818 - an answer, no failure of the test
@@ -28,6 +43,8 @@ class ScriptedNode:
         self.takes_batches = True
         self.status: int | None = None
         """Answered to everything, with no body."""
+        self.drops: set[str] = set()
+        """Methods to which the next answer is lost, with the connection."""
         self.seen: list[str] = []
         self.answers: dict[str, Any] = {
             "getblockhash": lambda _height: network.genesis_hash,
@@ -76,7 +93,12 @@ class ScriptedNode:
                     for name, _, value in (line.partition(b": ") for line in head.split(b"\r\n"))
                 }
                 body = await reader.readexactly(int(fields[b"content-length"]))
-                writer.write(self._reply(fields[b"authorization"], json.loads(body)))
+                reply = self._reply(fields[b"authorization"], json.loads(body))
+                lost = self.drops & set(self.seen)
+                self.drops -= lost
+                if lost:
+                    break
+                writer.write(reply)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

@@ -1,7 +1,7 @@
 """Nodes that are away, wrong, not ready, or lose what they were told."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,48 +18,20 @@ from domain.errors import (
     WrongChainError,
 )
 from domain.ports import BroadcastOutcome
-from domain.utxo.networks import BITCOIN, BITCOIN_REGTEST, LITECOIN_REGTEST
+from domain.utxo.networks import BITCOIN_REGTEST, LITECOIN_REGTEST
+from tests.integration.utxo.scripted_node import (
+    RAW,
+    SCRIPTED,
+    Opener,
+    ScriptedNode,
+    dead_url,
+)
 from tests.integration.utxo.scripted_node import Fault as Answer
-from tests.integration.utxo.scripted_node import ScriptedNode
-from tests.support.evm import free_port
 from tests.support.lossy_proxy import Fault, LossyProxy
-from tests.support.utxo_nodes import COIN_SAT, Coin, Key, NodeKind, RegtestNode, running_node
+from tests.support.utxo_nodes import COIN_SAT, Key, NodeKind, RegtestNode, running_node
 
 SEND = "sendrawtransaction"
-SCRIPTED = BITCOIN.chain_id
 REAL = BITCOIN_REGTEST.chain_id
-
-RAW = bytes.fromhex(Key().spend([Coin("11" * 32, 0, 1_000)], [(b"\x51", 700)]))
-"""A transaction that no node has heard of."""
-
-Opener = Callable[..., CoinOutlet]
-
-
-@pytest.fixture
-async def outlet_of() -> AsyncIterator[Opener]:
-    """Return what opens an outlet that is closed after the test."""
-    opened: list[CoinOutlet] = []
-
-    def open_one(*urls: str, chain_id: str = SCRIPTED, timeout_s: float = 10.0) -> CoinOutlet:
-        opened.append(CoinOutlet(chain_id, urls, timeout_s=timeout_s))
-        return opened[-1]
-
-    yield open_one
-    for each in opened:
-        await each.close()
-
-
-@pytest.fixture
-async def scripted() -> AsyncIterator[ScriptedNode]:
-    async with ScriptedNode().serving() as node:
-        yield node
-
-
-@pytest.fixture
-async def other() -> AsyncIterator[ScriptedNode]:
-    """Another node of the same network, in order."""
-    async with ScriptedNode().serving() as node:
-        yield node
 
 
 @pytest.fixture
@@ -68,10 +40,6 @@ async def proxy(kernel_node: RegtestNode) -> AsyncIterator[LossyProxy]:
         parts = urlsplit(kernel_node.url)
         serving.url = serving.url.replace("//", f"//{parts.username}:{parts.password}@")
         yield serving
-
-
-def dead_url() -> str:
-    return f"http://user:secret@127.0.0.1:{free_port()}"
 
 
 async def payment(node: RegtestNode) -> tuple[str, bytes]:
@@ -146,6 +114,13 @@ class TestFailover:
         assert (await outlet_of(scripted.url).head()).height == 7
         assert scripted.seen.count("batch") == 1
         assert scripted.seen.count("getmempoolinfo") == 1
+
+    async def test_asks_again_when_a_kept_connection_has_died(
+        self, outlet_of: Opener, scripted: ScriptedNode
+    ) -> None:
+        scripted.drops = {"getmempoolinfo"}
+        assert (await outlet_of(scripted.url).head()).height == 7
+        assert scripted.seen.count("getmempoolinfo") == 2
 
 
 class TestLogin:
@@ -270,90 +245,6 @@ class TestPruned:
             assert (await outlet.head()).height == 7, "a pruned node knows the tip as well as any"
 
 
-class TestReading:
-    @pytest.mark.parametrize(
-        "body", ["", "zz", "00" * 80, "00" * 81 + "01", "00" * 400], ids=lambda body: f"{len(body)}"
-    )
-    async def test_refuses_what_is_no_block(
-        self, outlet_of: Opener, scripted: ScriptedNode, body: str
-    ) -> None:
-        scripted.answers["getblock"] = body
-        with pytest.raises(ChainUnavailableError):
-            await outlet_of(scripted.url).scan(0, 0)
-
-    async def test_refuses_another_block_than_was_asked_for(
-        self, outlet_of: Opener, scripted: ScriptedNode, kernel_node: RegtestNode
-    ) -> None:
-        another = await kernel_node.rpc("getbestblockhash")
-        scripted.answers["getblock"] = await kernel_node.rpc("getblock", another, 0)
-        with pytest.raises(ChainUnavailableError):
-            await outlet_of(scripted.url).scan(0, 0)
-
-    async def test_passes_over_a_pool_transaction_that_it_cannot_read(
-        self, outlet_of: Opener, scripted: ScriptedNode
-    ) -> None:
-        good = RAW.hex()
-        scripted.answers["getrawmempool"] = ["aa" * 32, "bb" * 32, "cc" * 32]
-        scripted.answers["getrawtransaction"] = lambda txid: {
-            "aa": "ff00",
-            "bb": Answer(-5, "No such mempool transaction."),
-            "cc": good,
-        }[txid[:2]]
-        view = await outlet_of(scripted.url).pending(frozenset())
-        assert view.txids == {"aa" * 32, "bb" * 32, "cc" * 32}
-        assert [each.amount_minor for each in view.incoming] == [700]
-
-    async def test_asks_for_many_pool_transactions_in_bounded_batches(
-        self, outlet_of: Opener, scripted: ScriptedNode
-    ) -> None:
-        txids = [f"{n:064x}" for n in range(200)]
-        good = RAW.hex()
-        scripted.answers["getrawmempool"] = txids
-        scripted.answers["getrawtransaction"] = lambda _txid: good
-        view = await outlet_of(scripted.url).pending(frozenset(txids[:50]))
-        assert scripted.seen.count("getrawtransaction") == 150
-        assert len(view.incoming) == 150
-
-
-class TestFee:
-    @pytest.mark.parametrize(
-        ("estimate", "rate"),
-        [
-            ({"feerate": 0.00012345, "blocks": 6}, 12_345),
-            ({"feerate": 0.00000500, "blocks": 6}, 1_000),
-            ({"errors": ["Insufficient data or no feerate found"], "blocks": 6}, 5_000),
-            (Answer(-32603, "Fee estimation disabled"), 5_000),
-        ],
-    )
-    async def test_is_the_nodes_estimate_but_what_its_pool_takes(
-        self, outlet_of: Opener, scripted: ScriptedNode, estimate: object, rate: int
-    ) -> None:
-        scripted.answers["estimatesmartfee"] = lambda _target, _mode: estimate
-        quote = await outlet_of(scripted.url).quote_fee()
-        assert (quote.base_fee_minor, quote.max_fee_minor) == (1_000, rate)
-        assert quote.priority_fee_minor == 0
-
-    async def test_rises_with_a_full_pool(self, outlet_of: Opener, scripted: ScriptedNode) -> None:
-        scripted.answers["getmempoolinfo"] = {"mempoolminfee": 0.00031, "minrelaytxfee": 0.00001}
-        scripted.answers["estimatesmartfee"] = {"feerate": 0.0001, "blocks": 6}
-        outlet = outlet_of(scripted.url)
-        assert (await outlet.quote_fee()).max_fee_minor == 31_000
-        assert (await outlet.head()).base_fee_minor == 31_000
-
-    async def test_is_asked_for_the_blocks_that_were_chosen(self, scripted: ScriptedNode) -> None:
-        asked: list[object] = []
-
-        def estimate(*given: object) -> dict[str, object]:
-            asked.append(given)
-            return {}
-
-        scripted.answers["estimatesmartfee"] = estimate
-        outlet = CoinOutlet(SCRIPTED, [scripted.url], confirm_target_blocks=2)
-        await outlet.quote_fee()
-        await outlet.close()
-        assert asked == [(2, "economical")]
-
-
 class TestLostBroadcast:
     async def test_finds_a_transaction_whose_answer_was_lost(
         self, outlet_of: Opener, kernel_node: RegtestNode, proxy: LossyProxy
@@ -396,6 +287,16 @@ class TestLostBroadcast:
         outlet = outlet_of(proxy.url, kernel_node.url, chain_id=REAL, timeout_s=2)
         # In the pool already, which the node takes for success.
         assert await outlet.broadcast(raw) is BroadcastOutcome.ACCEPTED
+        asked = len(proxy.seen)
+        await outlet.head()
+        assert len(proxy.seen) == asked, "a node that just failed is asked first again"
+
+    async def test_is_not_repeated_unasked(self, outlet_of: Opener, scripted: ScriptedNode) -> None:
+        scripted.answers[SEND] = "ab" * 32
+        scripted.drops = {SEND}
+        with pytest.raises(BroadcastUnknownError):
+            await outlet_of(scripted.url).broadcast(RAW)
+        assert scripted.seen.count(SEND) == 1
 
     async def test_does_not_take_words_that_it_does_not_know_for_a_refusal(
         self, outlet_of: Opener, scripted: ScriptedNode

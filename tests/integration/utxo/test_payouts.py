@@ -6,6 +6,7 @@ from domain.errors import InsufficientGasFundsError
 from domain.payouts import PayoutStatus
 from ledger import chart
 from models.chain_transactions import ChainTransactionStatus as Status
+from models.deposits import UserFreeze
 from tests.support.coin_books import FEE_MINOR, UNIT, CoinBooks
 
 
@@ -188,4 +189,29 @@ class TestCoins:
             await books.log.settle(batch_id)
         await books.runner.prepare(third)
         assert await books.log.allocate(third)
+        await books.assert_books_equal_chain()
+
+
+class TestFreeze:
+    async def test_between_claim_and_allocation_takes_only_that_customer_out(
+        self, books: CoinBooks
+    ) -> None:
+        await books.give("u2", UNIT // 4)
+        frozen = await books.freeze(books.node.fresh_address(), 100_000)
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 200_000, user_id="u2")
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        async with books.owner.transaction() as session:
+            session.add(UserFreeze(id="frz_1", user_id="u1"))
+        assert await books.log.allocate(batch_id)
+        assert (await books.signer.sign(batch_id)).signed == 1
+        await books.runner.broadcast(batch_id)
+        await books.mine(2)
+        await books.log.settle(batch_id)
+
+        by_id = {p.id: p.status for p in await books.payouts()}
+        assert by_id.pop(frozen.payout_id) == PayoutStatus.READY
+        assert set(by_id.values()) == {PayoutStatus.SETTLED}
+        assert await books.node.balance(destination) == 200_000
         await books.assert_books_equal_chain()

@@ -9,7 +9,7 @@ from tests.support.chain_world import attempt, pay
 from tests.support.fake_chain import FakeChain
 
 
-class TestFakeChain(ChainOutletContract):
+class TestFakeChain(ChainOutletContract[FakeChain]):
     @pytest.fixture
     def world(self) -> FakeChain:
         return FakeChain()

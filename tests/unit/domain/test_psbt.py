@@ -75,6 +75,7 @@ class TestUnsignedPsbt:
         parsed = PSBT.parse(unsigned_psbt(ATTEMPT, ACCOUNT))
         assert bytes(parsed.tx.txid()).hex() == sign_coins(ATTEMPT, MNEMONIC_SEED).txid
         assert parsed.fee() == ATTEMPT.fee_minor
+        assert [scope.sighash_type for scope in parsed.inputs] == [SIGHASH.ALL] * len(PLACES)
 
     def test_tells_a_device_which_keys_are_its_own(self) -> None:
         parsed = PSBT.parse(unsigned_psbt(ATTEMPT, ACCOUNT))
