@@ -135,6 +135,8 @@ def signer_process(site: Site, *, metrics_port: int) -> ManagedProcess:
 def api_process(site: Site) -> ManagedProcess:
     """Return the API's process; ready when it says so, which asks the database and Temporal."""
     server = ["-m", "uvicorn", "--factory", "api.app:create_app", "--no-access-log"]
+    # Streams of confirmations would keep it from stopping.
+    server += ["--timeout-graceful-shutdown", "5"]
     return ManagedProcess(
         "api",
         [sys.executable, *server, "--host", LOOPBACK, "--port", str(site.ports.api)],
