@@ -34,6 +34,9 @@ class Rescanner:
         if rescan is None or last is None:
             return
         end = min(rescan.to_height, rescan.next_height + BLOCKS_PER_ROUND - 1, last.height)
+        if end < rescan.next_height:
+            # A reorg took the cursor back; it comes again.
+            return
         blocks = await self._outlet.scan(rescan.next_height, end)
         async with self._database.transaction() as session:
             rescan = await session.get_one(Rescan, rescan.id, with_for_update=True)
