@@ -99,12 +99,12 @@ class TestSlowWatcher:
             gone = chain.take_back(3)
             chain.add(gone)
             chain.mine(3)
-            quick._read_blocks = dies  # type: ignore[method-assign]
+            quick._read_blocks = dies  # type: ignore[method-assign, assignment]
             with pytest.raises(ConnectionError):
                 await look(forked, quick)
             return height
 
-        slow._read_blocks = overtaken  # type: ignore[method-assign,assignment]
+        slow._read_blocks = overtaken  # type: ignore[method-assign]
         await look(forked, slow)
         quick._read_blocks = confirm  # type: ignore[method-assign]
         await look(forked, quick)
