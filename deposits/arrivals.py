@@ -35,6 +35,9 @@ logger = logging.getLogger(__name__)
 
 _VOUT = "vout:"
 
+BALANCE = "balance:"
+"""Position of a deposit that was found by comparing balances: no transaction is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -208,11 +211,14 @@ async def _record_deposits(
     if not arrivals:
         return 0
     assets = await _assets(session, chain)
+    compared = await _compared_heights(session, {a.address.id for a in arrivals})
     new = 0
     for arrival in arrivals:
         deposit_id = deposit_id_of(chain.id, arrival)
         deposit = await session.get(ChainDeposit, deposit_id, with_for_update=True)
-        if deposit is None:
+        if deposit is None and _is_counted(arrival, compared):
+            logger.info("%s is part of what a balance told", arrival.incoming.txid)
+        elif deposit is None:
             _add(session, chain, assets, arrival, clock=clock)
             new += 1
         elif arrival.block is not None and deposit.block_hash != arrival.block.hash:
@@ -221,6 +227,34 @@ async def _record_deposits(
             move(session, deposit, DepositStatus.SEEN, clock=clock, detail="seen again")
     await session.flush()
     return new
+
+
+async def _compared_heights(
+    session: AsyncSession, address_ids: Collection[str]
+) -> Mapping[str, int]:
+    """Return up to which block balances told deposits of these addresses."""
+    found = await session.exec(
+        select(ChainDeposit.address_id, func.max(ChainDeposit.block_height))
+        .where(
+            col(ChainDeposit.address_id).in_(address_ids),
+            col(ChainDeposit.position).startswith(BALANCE),
+            col(ChainDeposit.block_height).is_not(None),
+        )
+        .group_by(col(ChainDeposit.address_id))
+    )
+    return {address_id: height for address_id, height in found if height is not None}
+
+
+def _is_counted(arrival: Arrival, compared: Mapping[str, int]) -> bool:
+    """
+    Tell whether a movement that was not known is part of a deposit that a balance told.
+
+    That deposit is all that nobody knew of up to its block; a rescan may find out later what it
+    was made of.
+    """
+    i, block = arrival.incoming, arrival.block
+    is_coin = i.contract_address is None and not i.position.startswith(BALANCE)
+    return is_coin and block is not None and block.height <= compared.get(arrival.address.id, -1)
 
 
 def deposit_id_of(chain_id: str, arrival: Arrival) -> str:

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from deposits.arrivals import Arrival, record
+from deposits.arrivals import BALANCE, Arrival, record
 from domain.clock import Clock
 from domain.errors import TransientError
 from domain.hd import EXTERNAL
@@ -56,7 +56,7 @@ class BalanceOutlet(AccountOutlet, Protocol):
 
     @property
     def has_traces(self) -> bool | None:
-        """Whether the node shows what contracts sent; None until there was a need to know."""
+        """Whether all that contracts sent was shown; None until there was a need to know."""
         ...
 
     async def balances_minor(self, addresses: Sequence[str], height: int) -> list[int]:
@@ -146,7 +146,7 @@ def _arrival(address: ChainAddress, block: ChainBlock, amount_minor: int) -> Arr
     incoming = Incoming(
         # No transaction is known; the block is the evidence.
         txid=block.hash,
-        position=f"balance:{block.height}",
+        position=f"{BALANCE}{block.height}",
         lookup_key=address.lookup_key,
         amount_minor=amount_minor,
     )

@@ -174,8 +174,8 @@ class EvmOutlet:
 
     @property
     def has_traces(self) -> bool | None:
-        """Whether the node shows what contracts sent; None until there was a need to know."""
-        return self._blocks.has_traces
+        """Whether all that contracts sent was shown; None until there was a need to know."""
+        return False if self._blocks.has_missed else self._blocks.has_traces
 
     async def balances_minor(self, addresses: Sequence[str], height: int) -> list[int]:
         """Return the native balances of these addresses after the block at this height, in wei."""

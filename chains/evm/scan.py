@@ -42,6 +42,8 @@ class BlockReader:
         self._rpc = rpc
         self.has_traces: bool | None = None
         """Of the last block with contract calls; None until one was read."""
+        self.has_missed = False
+        """Some transaction was read without its call trace: what it sent on is not known."""
         self._has_block_receipts = True
 
     async def read(self, first: int, last: int) -> list[ScannedBlock]:
@@ -103,9 +105,10 @@ class BlockReader:
         untraced = [bodies[i] for i in wanted if None in (found[i] or ())]
         if untraced:
             # The node no longer has their state, or needs longer than it allows itself. Waiting
-            # would stop the whole chain; what contracts sent there a rescan may find.
+            # would stop the whole chain; what contracts sent there, balances tell.
             first, last = (int(untraced[n]["number"], 16) for n in (0, -1))
             logger.error("blocks from %d to %d have transactions without a trace", first, last)
+            self.has_missed = True
         return found
 
     async def _traced(self, bodies: Sequence[Any]) -> list[Any]:
@@ -122,6 +125,7 @@ class BlockReader:
         if not self.has_traces:
             if had_traces is not False:
                 logger.warning("the node has no call traces: coin sent by contracts is not seen")
+            self.has_missed = True
             return []
         return answers + (await self._rpc.batch(calls[first:]) if calls[first:] else [])
 

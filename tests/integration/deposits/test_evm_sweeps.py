@@ -224,6 +224,14 @@ class TestToken:
         await books.execute("UPDATE asset SET sweep_fee_max_minor = 1 WHERE code = 'USD'")
         assert await books.plan(is_forced=True) == []
 
+    async def test_that_needs_more_gas_than_the_signer_gives_waits(
+        self, books: EvmBooks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Asked for again and again, each refusal would cost a filler of the hot wallet's nonce."""
+        await credited(books, "USD", 70_000)
+        monkeypatch.setattr(accounts, "TOPUP_GAS_MAX", 0)
+        assert await books.plan(is_forced=True) == []
+
     async def test_that_reverts_on_chain_is_swept_again(self, books: EvmBooks) -> None:
         address = await credited(books, "PAU", 70_000)
         await books.sweep()

@@ -8,9 +8,14 @@ import pytest
 from chains.evm.errors import NodeError
 from chains.evm.scan import BlockReader
 from chains.json_rpc import Call, Rpc
+from deposits.rescans import RescanRange, request_rescan
 from domain.deposits import DepositStatus
 from domain.errors import ChainUnavailableError
+from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import CONFIRMATIONS, ETHER, EvmBooks
+from watcher.balances import BalanceReconciler
+from watcher.fates import AccountFates
+from watcher.watch import PostgresChainWatch
 
 TRACE = "debug_traceBlockByNumber"
 PAY = "pay(address[],uint256[])"
@@ -152,3 +157,145 @@ class TestBlockWithoutTraces:
         await books.mine(CONFIRMATIONS)
         assert await books.available() == ETHER * 3 // 2
         await books.assert_books_equal_chain()
+
+
+class TestBalances:
+    """What cannot be seen is found by comparing balances, and counted once however it is found."""
+
+    @pytest.fixture
+    async def splitter(self, books: EvmBooks, node: Refusing) -> str:
+        del node
+        books.watch = PostgresChainWatch(
+            books.worker,
+            books.outlet,
+            AccountFates(books.outlet),
+            books.clock,
+            balances=BalanceReconciler(books.worker, books.outlet, books.clock),
+        )
+        address = await books.splitter()
+        await books.look()
+        return address
+
+    async def settle(self, books: EvmBooks) -> None:
+        for _ in range(3):
+            books.wait(11)
+            await books.mine(CONFIRMATIONS)
+
+    @pytest.mark.parametrize("refusal", [UNKNOWN[0], STATE_GONE[0]], ids=["method", "state"])
+    async def test_find_what_traces_do_not_show(
+        self, books: EvmBooks, node: Refusing, splitter: str, refusal: NodeError
+    ) -> None:
+        node.answer = lambda _: refusal
+        await pay_both_ways(books, splitter)
+        await books.mine()
+        if refusal in STATE_GONE:
+            node.answer = None
+        await self.settle(books)
+        assert await books.available() == ETHER * 3 // 2
+        await books.assert_books_equal_chain()
+
+    async def test_find_what_one_heavy_transaction_hides(
+        self, books: EvmBooks, node: Refusing, splitter: str
+    ) -> None:
+        await pay_both_ways(books, splitter)
+        node.answer = lambda traced: [{"error": "execution timeout"} for _ in traced]
+        await books.mine()
+        node.answer = None
+        await self.settle(books)
+        assert await books.available() == ETHER * 3 // 2
+        await books.assert_books_equal_chain()
+
+    async def test_and_a_rescan_with_traces_count_it_once(
+        self, books: EvmBooks, node: Refusing, splitter: str
+    ) -> None:
+        node.answer = lambda _: UNKNOWN[0]
+        await pay_both_ways(books, splitter)
+        first = (await books.mine()).height
+        await self.settle(books)
+        node.answer = None
+        await rescan(books, first)
+        await self.settle(books)
+        assert await books.available() == ETHER * 3 // 2
+        await books.assert_books_equal_chain()
+
+    async def test_and_a_rescan_of_a_lost_address_count_it_once(
+        self, books: EvmBooks, node: Refusing, splitter: str
+    ) -> None:
+        address = await books.address(key="lost")
+        await books.execute("UPDATE chain_address SET lookup_key = 'x'")
+        node.answer = lambda _: UNKNOWN[0]
+        await books.call(splitter, "x()", coins=1)
+        await books.pay(address, ETHER)
+        first = (await books.mine()).height
+        await self.settle(books)
+        assert await books.available() == ETHER
+        await books.execute(
+            "UPDATE chain_address SET lookup_key = decode(substr(address, 3), 'hex')"
+        )
+        await rescan(books, first)
+        await self.settle(books)
+        assert await books.available() == ETHER
+        await books.assert_books_equal_chain()
+
+    async def test_after_a_rescan_find_nothing_more(
+        self, books: EvmBooks, node: Refusing, splitter: str
+    ) -> None:
+        node.answer = lambda _: UNKNOWN[0]
+        await pay_both_ways(books, splitter)
+        first = (await books.mine()).height
+        node.answer = None
+        await rescan(books, first)
+        assert len(await books.all_deposits()) == 2
+        node.answer = lambda _: UNKNOWN[0]
+        await books.call(splitter, "x()", coins=1)
+        await self.settle(books)
+        assert await books.available() == ETHER * 3 // 2
+        await books.assert_books_equal_chain()
+
+    async def test_after_a_reorg_are_compared_anew(
+        self, books: EvmBooks, node: Refusing, splitter: str
+    ) -> None:
+        node.answer = lambda _: UNKNOWN[0]
+        await books.look()
+        sent = await books.call(splitter, PAY, [await books.address()], [ETHER], coins=ETHER)
+        await books.mine()
+        books.wait(11)
+        await books.mine(CONFIRMATIONS)
+        books.wait(11)
+        await books.look()
+        await books.look()
+        assert await books.available() == ETHER
+        node.answer = None
+        await books.reorg(CONFIRMATIONS + 1, [[], [sent]])
+        await self.settle(books)
+        assert await books.available() == ETHER
+        await books.assert_books_equal_chain()
+
+    async def test_are_right_after_sweeps(
+        self, books: EvmBooks, node: Refusing, splitter: str
+    ) -> None:
+        """What we take away and what we give for gas is no deposit, nor is it missing."""
+        address = await books.address()
+        await books.pay(address, ETHER)
+        await books.transfer("USD", await books.address(), 70_000)
+        await books.mine(CONFIRMATIONS)
+        node.answer = lambda _: UNKNOWN[0]
+        for _ in range(3):
+            await books.sweep(is_forced=True)
+            await books.call(splitter, "x()", coins=1)
+            await self.settle(books)
+        assert await books.omnibus("USD") == (70_000, 0)
+        assert await books.available() == ETHER
+        assert len(await books.all_deposits()) == 2
+        await books.call(splitter, PAY, [address], [ETHER // 2], coins=ETHER // 2)
+        await self.settle(books)
+        assert await books.available() == ETHER * 3 // 2
+        await books.assert_books_equal_chain()
+
+
+async def rescan(books: EvmBooks, height: int) -> None:
+    """Have a block read again."""
+    async with books.owner.transaction() as session:
+        wanted = RescanRange(CHAIN_ID, height, height)
+        await request_rescan(session, wanted, by="a1", clock=books.clock)
+    await books.look()
