@@ -2,53 +2,68 @@
 
 from hashlib import sha256
 
+from eth_abi.abi import encode
+
 from chains.evm.rpc import open_rpc
 from chains.json_rpc import Call
+from devnet.bootstrap import TOKEN
 from devnet.rich_miner import MATURE_BLOCKS, POSITION, SEED, RichMiner
+from devnet.rich_uncle import RichUncle
 from devnet.site import EVM_CHAIN_ID, Site
 from domain.coins import Coin, CoinOutput, UnsignedCoinAttempt
+from domain.evm_calls import TRANSFER_SELECTOR
 from domain.scanning import Outpoint
 from domain.utxo.networks import BITCOIN_REGTEST
 from domain.utxo.scripts import address_of
+from infra.database import Database
+from models.wallets import Asset
 from signing.utxo import sign_coins
 
-ALONE = 1
 TRANSACTIONS_PER_BLOCK = 10
 OUTPUTS_PER_TRANSACTION = 8
 PAID_MINOR = 20_000
 AUTOMINE_OFF = False
+PLAIN_GAS, TOKEN_GAS = 21_000, 100_000
 
 
 async def fill_evm(site: Site, *, blocks: int) -> None:
-    """Mine blocks of plain transfers to as many strangers."""
+    """Mine blocks of plain and of token transfers to as many strangers."""
+    token = await _token(site)
     rpc = open_rpc([site.evm_url], chain_number=EVM_CHAIN_ID)
     try:
         account = (await rpc.call("eth_accounts"))[0]
+        await RichUncle(site.evm_url).mint_token(token, account, 10 * blocks * PAID_MINOR)
         nonce = int(await rpc.call("eth_getTransactionCount", account, "latest"), 16)
         await rpc.call("evm_setAutomine", AUTOMINE_OFF)
         for block in range(blocks):
-            await rpc.batch([*_transfers(account, nonce, block), ("evm_mine", [])])
+            transfers = [
+                _transfer(account, nonce + place, f"{block} {place}", token if place % 3 else None)
+                for place in range(TRANSACTIONS_PER_BLOCK)
+            ]
+            await rpc.batch([*transfers, ("evm_mine", [])])
             nonce += TRANSACTIONS_PER_BLOCK
     finally:
         await rpc.close()
 
 
-def _transfers(account: str, nonce: int, block: int) -> list[Call]:
-    return [
-        (
-            "eth_sendTransaction",
-            [
-                {
-                    "from": account,
-                    "to": "0x" + sha256(f"{block} {place}".encode()).hexdigest()[:40],
-                    "value": hex(PAID_MINOR),
-                    "gas": hex(21_000),
-                    "nonce": hex(nonce + place),
-                }
-            ],
-        )
-        for place in range(TRANSACTIONS_PER_BLOCK)
-    ]
+async def _token(site: Site) -> str:
+    database = Database(site.database_url())
+    try:
+        async with database.transaction() as session:
+            return str((await session.get_one(Asset, TOKEN)).contract_address)
+    finally:
+        await database.close()
+
+
+def _transfer(account: str, nonce: int, receiver: str, token: str | None) -> Call:
+    stranger = "0x" + sha256(receiver.encode()).hexdigest()[:40]
+    common = {"from": account, "nonce": hex(nonce)}
+    if token is None:
+        plain = {"to": stranger, "value": hex(PAID_MINOR), "gas": hex(PLAIN_GAS)}
+        return "eth_sendTransaction", [common | plain]
+    data = TRANSFER_SELECTOR + encode(["address", "uint256"], [stranger, PAID_MINOR])
+    call = {"to": token, "data": "0x" + data.hex(), "gas": hex(TOKEN_GAS)}
+    return "eth_sendTransaction", [common | call]
 
 
 async def fill_bitcoin(site: Site, *, blocks: int) -> None:

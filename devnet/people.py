@@ -57,15 +57,19 @@ class ScriptedUser:
         return self._with_code(lambda code: self.api.send("POST", path, body, code=code))
 
     def _with_code(self, send: Callable[[str], Any]) -> Any:
-        """Send with one code as long as that is good, then with another."""
-        while True:
-            code = self.authenticator.next_code()
-            try:
-                return insist(lambda: send(code))  # noqa: B023
-            except ApiProblem as problem:
-                # An outage can outlast a code; the Idempotency-Key stays the same.
-                if problem.code != SecondFactorInvalidError.code:
-                    raise
+        return with_code(self.authenticator, send)
+
+
+def with_code(authenticator: Authenticator, send: Callable[[str], Any]) -> Any:
+    """Send with one code as long as that is good, then with another."""
+    while True:
+        code = authenticator.next_code()
+        try:
+            return insist(lambda: send(code))  # noqa: B023
+        except ApiProblem as problem:
+            # An outage, or a step's end, can outlast a code; the Idempotency-Key stays the same.
+            if problem.code != SecondFactorInvalidError.code:
+                raise
 
 
 def insist[T](call: Callable[[], T], *, patience_s: float = 90.0) -> T:
@@ -106,7 +110,7 @@ def _enrolled(api_url: str, name: str, email: str, *, password: str, is_new: boo
     api.token = api.send("POST", "/v1/sessions", credentials)["token"]
     enrolment = api.send("POST", "/v1/2fa/enrolment", {"password": password})
     authenticator = Authenticator(enrolment["secret"])
-    api.send("POST", "/v1/2fa/confirmation", {"code": authenticator.next_code()})
+    with_code(authenticator, lambda code: api.send("POST", "/v1/2fa/confirmation", {"code": code}))
     return ScriptedUser(name, str(api.get("/v1/users/me")["id"]), api, authenticator)
 
 

@@ -150,7 +150,14 @@ class Stack:
         finally:
             await miner.close()
         if self._block_time_s is not None:
-            self._mining = asyncio.create_task(miner.keep_mining(float(self._block_time_s)))
+            self._mining = asyncio.create_task(self._keep_mining(float(self._block_time_s)))
+
+    async def _keep_mining(self, interval_s: float) -> None:
+        miner = RichMiner(self.site.bitcoin_url, BITCOIN_REGTEST)
+        try:
+            await miner.keep_mining(interval_s)
+        finally:
+            await miner.close()
 
     def erase(self) -> None:
         """Delete the state folder, with every key and every balance in it; not while it is up."""

@@ -6,6 +6,7 @@ addresses finds ours among them with one query, however many addresses there are
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -16,9 +17,13 @@ class Outpoint:
     index: int
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A movement of value to one address; a transaction may hold several, each on its own."""
+class Incoming(NamedTuple):
+    """
+    A movement of value to one address; a transaction may hold several, each on its own.
+
+    A named tuple, because most of what a chain's blocks hold becomes one: it is made in a third of
+    the time of a frozen dataclass.
+    """
 
     txid: str
     position: str

@@ -9,7 +9,7 @@ from typing import Any, override
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
     ActivityInboundInterceptor,
@@ -256,8 +256,9 @@ class Flow:
             latest = self.client.get_workflow_handle(handle.id)
             try:
                 await latest.terminate("the test is over")
-            except RPCError:
-                continue
+            except RPCError as error:
+                if error.status != RPCStatusCode.NOT_FOUND:
+                    raise
 
 
 @asynccontextmanager
