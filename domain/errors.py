@@ -361,6 +361,48 @@ class PayoutStateError(ConflictError):
     code, title = "payout_state", "Payout state refuses this"
 
 
+class PayoutRunNotFoundError(NotFoundError):
+    """There is no such bulk upload, or it is somebody else's."""
+
+    code, title = "payout_run_not_found", "Payout run not found"
+
+
+class PayoutRunStateError(ConflictError):
+    """The run has moved on, or has problems; this operation is not possible."""
+
+    code, title = "payout_run_state", "Payout run state refuses this"
+
+
+class InvalidUploadError(RequestError):
+    """An upload cannot be read as a run; the answer names the lines, and nothing is stored."""
+
+    code, title = "invalid_upload", "Invalid upload"
+
+
+class InvalidLinesError(RequestError):
+    """Lines are named as ``2-500,701``, each once."""
+
+    code, title = "invalid_lines", "Invalid lines"
+
+
+class AddressDeniedError(ConflictError):
+    """Screening forbids paying this address."""
+
+    code, title = "address_denied", "Destination denied by screening"
+
+
+class DestinationNotInBookError(ConflictError):
+    """The user pays only addresses of the address book, and this one is not in it."""
+
+    code, title = "destination_not_in_book", "Destination not in the address book"
+
+
+class DestinationCoolingDownError(ConflictError):
+    """The address book has it, but its cool-down is not over."""
+
+    code, title = "destination_cooling_down", "Destination is cooling down"
+
+
 class OwnRequestError(NotAllowedError):
     """Four eyes: nobody decides on their own request."""
 

@@ -41,6 +41,16 @@ OPEN_STATUSES = frozenset(
 )
 
 
+class Priority(StrEnum):
+    """How soon a payout leaves, and how much its chain may ask for it."""
+
+    ECONOMY = "economy"
+    """Waits for company and for low fees."""
+    NORMAL = "normal"
+    URGENT = "urgent"
+    """Leaves at once, at any fee below the chain's ceiling."""
+
+
 class DecisionKind(StrEnum):
     """What an approver said."""
 
@@ -61,6 +71,7 @@ class PayoutRequest:
     amount: str
     destination: str
     note: str | None = None
+    priority: Priority = Priority.NORMAL
 
     @property
     def amount_minor(self) -> int:

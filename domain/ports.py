@@ -20,6 +20,13 @@ from domain.payouts import (
     PayoutOutcome,
     PayoutRequest,
 )
+from domain.runs import (
+    RunAcceptance,
+    RunCancellation,
+    RunDecisionRequest,
+    RunStanding,
+    RunStart,
+)
 from domain.scanning import PendingView, ScannedBlock
 
 
@@ -269,6 +276,36 @@ class PayoutDesk(Protocol):
         ...
 
 
+class RunDesk(Protocol):
+    """The steps of a bulk payout, each one unit of work that may be repeated."""
+
+    async def start(self, request: RunStart) -> RunAcceptance:
+        """Check every line again, hold the total and make the lines payouts; or refuse it."""
+        ...
+
+    async def decide(self, decision: RunDecisionRequest) -> RunStanding:
+        """
+        Record an approver's decision, and move on the lines that are decided on by it.
+
+        Raises:
+            PayoutRunStateError, OwnRequestError, AlreadyDecidedError, ApprovalExpiredError,
+            RoleMissingError, InvalidLinesError: It does not count, and nothing changed.
+        """
+        ...
+
+    async def cancel(self, cancellation: RunCancellation) -> RunStanding:
+        """Give back what no batch has taken; raise PayoutRunStateError for chosen lines else."""
+        ...
+
+    async def expire(self, run_id: str) -> RunStanding:
+        """Give back the lines whose approvals are overdue, and say where the run stands."""
+        ...
+
+    async def advance(self, run_id: str) -> RunStanding:
+        """Finish the run if every line has ended, and say where it stands."""
+        ...
+
+
 class OutgoingLog(Protocol):
     """The write-ahead log of chain transactions; every method is one unit of work."""
 
@@ -318,6 +355,10 @@ class WorkflowNotifier(Protocol):
 
     async def payouts_finished(self, outcomes: Sequence[PayoutOutcome]) -> None:
         """Signal each payout's workflow its final standing."""
+        ...
+
+    async def runs_moved(self, run_ids: Sequence[str]) -> None:
+        """Signal each bulk payout's workflow that lines of it ended."""
         ...
 
     async def batches_moved(self, batch_ids: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ SIGNING_QUEUE = "signing"
 PAYOUT_FINISHED_SIGNAL = "finished"
 BATCH_MOVED_SIGNAL = "moved"
 DEPOSIT_MOVED_SIGNAL = "moved"
+RUN_MOVED_SIGNAL = "moved"
 DEPOSIT_WORKFLOW = "DepositWorkflow"
 SWEEP_WORKFLOW = "SweepWorkflow"
 SWEEP_NOW_SIGNAL = "sweep_now"
@@ -20,6 +21,11 @@ ACCEPT_UPDATE_ID = "accept"
 def payout_workflow_id(payout_id: str) -> str:
     """Return the id of a payout's workflow."""
     return f"payout/{payout_id}"
+
+
+def payout_run_workflow_id(run_id: str) -> str:
+    """Return the id of a bulk payout's workflow."""
+    return f"payout-run/{run_id}"
 
 
 def chain_transaction_workflow_id(batch_id: str) -> str:

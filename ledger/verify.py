@@ -23,6 +23,8 @@ _LINKS = text("""
                     LATERAL ledger_content(t.id, t.id) c WHERE t.key = l.reference)
             WHEN 'decision' THEN (
                 SELECT decision_content(d) FROM approval_decision d WHERE d.id = l.reference)
+            WHEN 'run_decision' THEN (
+                SELECT run_decision_content(d) FROM run_decision d WHERE d.id = l.reference)
             WHEN 'policy' THEN (
                 SELECT policy_content(p) FROM policy p WHERE p.version::text = l.reference)
         END AS present_hash
@@ -35,6 +37,10 @@ _UNSEALED = text("""
     UNION ALL
     SELECT 'decision ' || d.id FROM approval_decision d
     WHERE NOT EXISTS (SELECT 1 FROM audit_chain l WHERE l.kind = 'decision' AND l.reference = d.id)
+    UNION ALL
+    SELECT 'run decision ' || d.id FROM run_decision d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'run_decision' AND l.reference = d.id)
     UNION ALL
     SELECT 'policy ' || p.version FROM policy p
     WHERE NOT EXISTS (

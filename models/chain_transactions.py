@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import Index, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Index, Integer, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from models.columns import minor_units, timestamp
@@ -21,6 +21,8 @@ class ChainTransactionKind(StrEnum):
     """Gives a deposit address the coin that sweeping its tokens costs."""
     FEE_CHILD = "fee_child"
     """Spends our own change so that miners take its parent with it (CPFP)."""
+    TOKEN_APPROVAL = "token_approval"  # noqa: S105 - a kind of transaction
+    """Lets our disperse contract move a token of the hot wallet, when the hot wallet asks it to."""
 
 
 class ChainTransactionStatus(StrEnum):
@@ -81,6 +83,12 @@ class ChainTransaction(SQLModel, table=True):
     """What it pays, without fee and change."""
     change_address: str | None = None
     """Where a UTXO transaction returns what is left; one of ours."""
+    disperse_address: str | None = None
+    """The contract through which it pays several payouts (EVM)."""
+    failed_places: list[int] | None = Field(
+        default=None, sa_column=Column(ARRAY(Integer), nullable=True)
+    )
+    """Which of its payouts, in order of id from 0, the chain could not pay while it paid others."""
     parent_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
     """What it waits for: a gas top-up before a sweep, the parent of a fee child."""
     gas_limit: int | None = None

@@ -96,6 +96,8 @@ class Hold(SQLModel, table=True):
     asset: str
     amount_minor: int = minor_units()
     captured_minor: int = minor_units(default=0)
+    released_minor: int = minor_units(default=0)
+    """What was given back part by part; a hold that ends at one go leaves it at 0."""
     status: str = HoldStatus.PLACED
     expires_at: datetime | None = timestamp(nullable=True)
     limits: list[dict[str, Any]] = Field(

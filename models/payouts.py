@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Index, UniqueConstraint
+from sqlalchemy import Column, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
@@ -37,7 +37,18 @@ class Payout(SQLModel, table=True):
     approval_expires_at: datetime | None = timestamp(nullable=True)
     is_alone: bool = False
     """It was in a chain transaction of several that the signer refused; the next is its own."""
+    priority: str = "normal"
+    run_id: str | None = Field(default=None, foreign_key="payout_run.id")
+    """The bulk upload that it is a line of; such a payout has no workflow of its own."""
+    line_number: int | None = None
     hold_id: str | None = None
+    """Its own, or that of its run."""
+    is_captured: bool = False
+    """Its part of the run's hold is in flight, or was; true only ever after."""
+    network_fee_estimate_minor: int | None = minor_units(nullable=True)
+    """Its share of what its chain transaction was expected to cost, in the native asset."""
+    network_fee_minor: int | None = minor_units(nullable=True)
+    """Its share of what the chain took, in the native asset."""
     chain_transaction_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
     notified_at: datetime | None = timestamp(nullable=True)
     """When the workflow was told of the final status by the chain side."""
@@ -50,6 +61,20 @@ class Payout(SQLModel, table=True):
         Index("payout_of_user", "user_id", "created_at", "id"),
         Index("payout_by_status", "status", "created_at"),
         Index("payout_of_chain_transaction", "chain_transaction_id"),
+        Index(
+            "payout_of_run",
+            "run_id",
+            "line_number",
+            unique=True,
+            postgresql_where=text("run_id IS NOT NULL"),
+        ),
+        Index(
+            "payout_ready",
+            "chain_id",
+            "priority",
+            "created_at",
+            postgresql_where=text("status = 'ready'"),
+        ),
     )
 
 

@@ -63,6 +63,17 @@ class Chain(SQLModel, table=True):
     """A batch that is not full waits this long for more payouts to share its work."""
     outputs_max: int = Field(default=1, ge=1)
     """Most payouts that one chain transaction pays; EVM transactions pay one."""
+    disperse_address: str | None = None
+    """Our disperse contract (EVM); without one each payout is a chain transaction of its own."""
+    normal_fee_ceiling_minor: int | None = minor_units(nullable=True)
+    """Payouts of normal priority wait above this; null: only above ``max_fee_ceiling_minor``."""
+    economy_fee_ceiling_minor: int | None = minor_units(nullable=True)
+    economy_wait_ms: int = Field(default=60_000, ge=0)
+    """How long payouts of economy priority wait for company; the urgent do not wait."""
+    batch_value_minor: int | None = minor_units(nullable=True)
+    """Ready payouts of this total, in an asset's minor units, leave without waiting for more."""
+    bump_fee_max_minor: int | None = minor_units(nullable=True)
+    """Most that one chain transaction may cost after replacements, in the native asset."""
     sweep_interval_s: int = Field(default=3_600, ge=1)
     """How often deposits are looked through for what is worth sweeping."""
     sweep_fee_max_bps: int = Field(default=200, ge=1, le=10_000)
