@@ -58,7 +58,8 @@ class OutgoingActivities:
 
     @activity.defn(name="outgoing.notify")
     async def notify(self, batch_id: str) -> None:
-        """Tell the workflows of finished payouts; each is told at least once."""
+        """Tell the workflows of finished payouts, and of runs, at least once each."""
         outcomes = await self._log.unnotified(batch_id)
-        await self._notifier.payouts_finished(outcomes)
+        await self._notifier.payouts_finished([o for o in outcomes if o.run_id is None])
+        await self._notifier.runs_moved(sorted({o.run_id for o in outcomes if o.run_id}))
         await self._log.mark_notified([outcome.payout_id for outcome in outcomes])

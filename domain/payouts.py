@@ -121,6 +121,8 @@ class PayoutOutcome:
     status: PayoutStatus
     reason_code: str | None = None
     txid: str | None = None
+    run_id: str | None = None
+    """The bulk payout whose line it is."""
 
 
 @dataclass(frozen=True)

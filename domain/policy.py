@@ -134,6 +134,8 @@ class LimitReservation:
     amount_minor: int
     amount_cap_minor: int | None
     count_cap: int | None
+    times: int = 1
+    """How many payouts it counts as."""
 
 
 def requirement(document: PolicyDocument, *, asset: str, amount_minor: int) -> ApprovalRequirement:
@@ -154,9 +156,9 @@ def is_satisfied(needed: ApprovalRequirement, *, requester: str, approvers: Iter
 
 
 def limit_reservations(
-    document: PolicyDocument, *, asset: str, amount_minor: int, at: datetime
+    document: PolicyDocument, *, asset: str, amount_minor: int, at: datetime, times: int = 1
 ) -> tuple[LimitReservation, ...]:
-    """Return the counters a payout of this amount raises, with the window that holds ``at``."""
+    """Return the counters that payouts of this total raise, with the window that holds ``at``."""
     return tuple(
         LimitReservation(
             name=f"payout:{limit.asset}:{limit.window_s}s",
@@ -164,6 +166,7 @@ def limit_reservations(
             amount_minor=amount_minor,
             amount_cap_minor=int(limit.amount_minor) if limit.amount_minor else None,
             count_cap=limit.count,
+            times=times,
         )
         for limit in document.limits
         if limit.asset == asset

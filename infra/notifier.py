@@ -20,9 +20,11 @@ from domain.workflow_ids import (
     DEPOSIT_MOVED_SIGNAL,
     DEPOSIT_WORKFLOW,
     PAYOUT_FINISHED_SIGNAL,
+    RUN_MOVED_SIGNAL,
     WALLET_QUEUE,
     chain_transaction_workflow_id,
     deposit_workflow_id,
+    payout_run_workflow_id,
     payout_workflow_id,
 )
 
@@ -45,6 +47,12 @@ class TemporalNotifier:
                 self._signal(payout_workflow_id(o.payout_id), PAYOUT_FINISHED_SIGNAL, o)
                 for o in outcomes
             )
+        )
+
+    async def runs_moved(self, run_ids: Sequence[str]) -> None:
+        """Signal each bulk payout's workflow that lines of it ended."""
+        await asyncio.gather(
+            *(self._signal(payout_run_workflow_id(run), RUN_MOVED_SIGNAL) for run in run_ids)
         )
 
     async def batches_moved(self, batch_ids: Sequence[str]) -> None:

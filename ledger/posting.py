@@ -26,6 +26,9 @@ class HoldOperation(StrEnum):
     CAPTURE = "capture"
     RELEASE = "release"
     EXPIRE = "expire"
+    CAPTURE_PART = "capture_part"
+    """Takes a part; the hold ends when nothing is left of it."""
+    RELEASE_PART = "release_part"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,10 @@ class HoldChange:
     owner: str
     asset: str
     amount_minor: int
-    """Placed amount, or the part that is captured."""
+    """Placed amount, or the part that is captured or released."""
     expires_at: datetime | None = None
     limits: tuple[LimitReservation, ...] = ()
+    """Raised when it is placed; lowered when a part is released."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the shape that the SQL function ``ledger_post`` takes."""
@@ -110,7 +114,9 @@ def assert_balanced(entries: Sequence[Entry]) -> None:
 
 
 def _limit_json(limit: LimitReservation) -> dict[str, Any]:
-    return {
+    # One payment says nothing of its count: that is how it was written before there were others.
+    times = {"count": limit.times} if limit.times != 1 else {}
+    return times | {
         "name": limit.name,
         "window_start": limit.window_start.isoformat(),
         "amount": str(limit.amount_minor),

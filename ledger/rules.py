@@ -195,6 +195,78 @@ def payout_settle(
     return Posting(f"{payout_id}:settle", "payout_settle", payout_id, entries, at)
 
 
+def run_freeze(
+    *,
+    run_id: str,
+    hold_id: str,
+    user_id: str,
+    asset: str,
+    total_minor: int,
+    limits: tuple[LimitReservation, ...],
+    expires_at: datetime | None,
+    at: datetime,
+) -> Posting:
+    """Freeze amounts and fees of all lines of a bulk payout under one hold."""
+    hold = HoldChange(HoldOperation.PLACE, hold_id, user_id, asset, total_minor, expires_at, limits)
+    entries = _move(chart.available(user_id), chart.held(user_id), asset, total_minor)
+    return Posting(f"{run_id}:freeze", "run_freeze", run_id, entries, at, hold)
+
+
+def run_release(
+    *,
+    run_id: str,
+    part: str,
+    hold_id: str,
+    user_id: str,
+    asset: str,
+    total_minor: int,
+    limits: tuple[LimitReservation, ...],
+    at: datetime,
+) -> Posting:
+    """Give lines of a bulk payout back: from held to available, with the counters lowered."""
+    hold = HoldChange(
+        HoldOperation.RELEASE_PART, hold_id, user_id, asset, total_minor, limits=limits
+    )
+    entries = _move(chart.held(user_id), chart.available(user_id), asset, total_minor)
+    return Posting(f"{run_id}:release:{part}", "run_release", run_id, entries, at, hold)
+
+
+def run_dispatch(
+    *,
+    chain_transaction_id: str,
+    run_id: str,
+    hold_id: str,
+    user_id: str,
+    chain_id: str,
+    asset: str,
+    total_minor: int,
+    at: datetime,
+) -> Posting:
+    """Capture what a chain transaction pays of a bulk payout, and its fees, into flight."""
+    hold = HoldChange(HoldOperation.CAPTURE_PART, hold_id, user_id, asset, total_minor)
+    entries = _move(chart.held(user_id), chart.inflight(chain_id), asset, total_minor)
+    key = f"{chain_transaction_id}:dispatch:{run_id}"
+    return Posting(key, "run_dispatch", chain_transaction_id, entries, at, hold)
+
+
+def run_settle(
+    *,
+    chain_transaction_id: str,
+    run_id: str,
+    chain_id: str,
+    asset: str,
+    amount_minor: int,
+    fee_minor: int,
+    at: datetime,
+) -> Posting:
+    """The chain moved these lines of a bulk payout: out of flight; the fees are earned."""
+    entries = _move(
+        chart.inflight(chain_id), chart.omnibus_hot(chain_id), asset, amount_minor
+    ) + _move(chart.inflight(chain_id), chart.SERVICE_FEES, asset, fee_minor)
+    key = f"{chain_transaction_id}:settle:{run_id}"
+    return Posting(key, "run_settle", chain_transaction_id, entries, at)
+
+
 def payout_return(
     *, payout_id: str, user_id: str, chain_id: str, asset: str, total_minor: int, at: datetime
 ) -> Posting:

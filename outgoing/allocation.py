@@ -16,8 +16,6 @@ from domain.errors import WouldRevertError
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
 from domain.payouts import PayoutStatus
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
-from ledger import rules
-from ledger.posting import Posting
 from models.chain_transactions import (
     ChainAttempt,
     ChainBatch,
@@ -39,6 +37,7 @@ from outgoing.records import (
 )
 from outgoing.refunds import post_and_refund
 from payouts.history import move
+from payouts.money import dispatch_postings
 
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
@@ -70,7 +69,9 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
         payouts = await _put_off(session, rows, payouts, clock=clock)
     await post_and_refund(
         session,
-        [_dispatch(p, clock) for p in payouts if p.chain_transaction_id in placed_ids],
+        dispatch_postings(
+            [p for p in payouts if p.chain_transaction_id in placed_ids], clock=clock
+        ),
         refunded,
         reason_code=WouldRevertError.code,
         clock=clock,
@@ -255,15 +256,3 @@ async def _wallet(session: AsyncSession, batch: ChainBatch) -> BlockchainWallet 
         .with_for_update()
     )
     return handed_out.one()
-
-
-def _dispatch(payout: Payout, clock: Clock) -> Posting:
-    return rules.payout_dispatch(
-        payout_id=payout.id,
-        hold_id=str(payout.hold_id),
-        user_id=payout.user_id,
-        chain_id=payout.chain_id,
-        asset=payout.asset,
-        total_minor=payout.amount_minor + payout.fee_minor,
-        at=clock.now(),
-    )

@@ -10,7 +10,7 @@ from ledger.posting import Posting
 from ledger.service import Ledger
 from models.payouts import Payout
 from payouts.history import move
-from payouts.returns import return_postings
+from payouts.money import return_postings
 
 
 async def post_and_refund(

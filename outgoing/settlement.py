@@ -30,6 +30,7 @@ from models.wallets import Chain
 from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
 from payouts.history import move
+from payouts.money import settle_postings
 
 REVERTED_ON_CHAIN = "reverted_on_chain"
 
@@ -49,7 +50,9 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     payer = await _payer(session, batch)
     postings = [p for row in rows for p in _own_postings(row, clock)]
-    postings += [p for row in rows for p in _cost_postings(row, chain.native_asset, payer, clock)]
+    for row in rows:
+        unpaid_minor = _unpaid_minor(row, payouts)
+        postings += _cost_postings(row, chain.native_asset, payer, clock, unpaid_minor=unpaid_minor)
     await _release_unswept(session, rows)
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
@@ -99,17 +102,27 @@ async def _finish(
     *,
     clock: Clock,
 ) -> None:
-    by_id = {row.id: row for row in rows}
-    paid: list[Payout] = []
-    failed: list[Payout] = []
-    for payout in payouts:
-        if payout.status != PayoutStatus.BATCHED:
-            continue
-        row = by_id[str(payout.chain_transaction_id)]
-        (paid if row.status == ChainTransactionStatus.CONFIRMED else failed).append(payout)
-    postings += [_settled(payout, clock) for payout in paid]
+    paid, failed = _told_apart(rows, payouts)
+    postings += settle_postings(paid, clock=clock)
     await post_and_refund(session, postings, failed, reason_code=REVERTED_ON_CHAIN, clock=clock)
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
+
+
+def _told_apart(
+    rows: Sequence[ChainTransaction], payouts: Sequence[Payout]
+) -> tuple[list[Payout], list[Payout]]:
+    """Return the payouts that these transactions paid, and those that they did not."""
+    paid: list[Payout] = []
+    failed: list[Payout] = []
+    for row in rows:
+        its = [p for p in payouts if p.chain_transaction_id == row.id]
+        for place, payout in enumerate(its):
+            if payout.status != PayoutStatus.BATCHED:
+                continue
+            is_paid = row.status == ChainTransactionStatus.CONFIRMED
+            is_paid = is_paid and place not in (row.failed_places or ())
+            (paid if is_paid else failed).append(payout)
+    return paid, failed
 
 
 async def _payer(session: AsyncSession, batch: ChainBatch) -> str:
@@ -165,8 +178,14 @@ async def _release_unswept(session: AsyncSession, rows: Sequence[ChainTransactio
     await leave_unswept(session, failed)
 
 
+def _unpaid_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> int:
+    """Return what the transaction was to pay to those that it could not pay while it paid others."""
+    its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
+    return sum(its[place].amount_minor for place in row.failed_places or ())
+
+
 def _cost_postings(
-    row: ChainTransaction, native_asset: str, payer: str, clock: Clock
+    row: ChainTransaction, native_asset: str, payer: str, clock: Clock, *, unpaid_minor: int
 ) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid."""
     postings: list[Posting] = []
@@ -184,16 +203,18 @@ def _cost_postings(
         )
     if row.kind in _OWN_RULES:
         return postings
-    return postings + _outflow_postings(row, _payer_of(row, payer), clock)
+    return postings + _outflow_postings(row, _payer_of(row, payer), clock, unpaid_minor)
 
 
-def _outflow_postings(row: ChainTransaction, payer: str, clock: Clock) -> list[Posting]:
+def _outflow_postings(
+    row: ChainTransaction, payer: str, clock: Clock, unpaid_minor: int
+) -> list[Posting]:
     """Return what left our wallet beyond what the payouts' own postings say."""
     is_paid = row.status == ChainTransactionStatus.CONFIRMED
     is_first = row.settled_at is None
     booked_minor = row.outflow_booked_minor
     if is_first:
-        booked_minor = row.amount_minor if is_paid else 0
+        booked_minor = row.amount_minor - unpaid_minor if is_paid else 0
     excess_minor = (row.outflow_minor or 0) - booked_minor
     if not excess_minor:
         return []
@@ -220,17 +241,6 @@ def _outflow_postings(row: ChainTransaction, payer: str, clock: Clock) -> list[P
             at=clock.now(),
         )
     ]
-
-
-def _settled(payout: Payout, clock: Clock) -> Posting:
-    return rules.payout_settle(
-        payout_id=payout.id,
-        chain_id=payout.chain_id,
-        asset=payout.asset,
-        amount_minor=payout.amount_minor,
-        fee_minor=payout.fee_minor,
-        at=clock.now(),
-    )
 
 
 async def _open_count(session: AsyncSession, batch_id: str) -> int:

@@ -37,8 +37,8 @@ from models.chain_transactions import ChainTransaction
 from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
 from payouts.history import locked_payout, move, outcome_of
+from payouts.money import return_postings
 from payouts.policy import PolicyVersion, current_policy
-from payouts.returns import return_postings
 from payouts.validation import PayoutTarget, validate_target
 
 CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)

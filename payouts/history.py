@@ -43,4 +43,6 @@ def move(
 
 def outcome_of(payout: Payout, *, txid: str | None = None) -> PayoutOutcome:
     """Return the payout's standing as workflows exchange it."""
-    return PayoutOutcome(payout.id, PayoutStatus(payout.status), payout.reason_code, txid)
+    return PayoutOutcome(
+        payout.id, PayoutStatus(payout.status), payout.reason_code, txid, payout.run_id
+    )
