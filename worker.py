@@ -27,6 +27,7 @@ from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
 from chains.registry import open_outlet
@@ -56,6 +57,7 @@ from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
+from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
 from sweeps.accounts import AccountSweeper
@@ -69,10 +71,12 @@ from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+from workflows.payout_run import PayoutRunWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 WORKFLOWS = (
     PayoutWorkflow,
+    PayoutRunWorkflow,
     PayoutBatcherWorkflow,
     ChainTransactionWorkflow,
     ChainWatcherWorkflow,
@@ -115,6 +119,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
     payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
+    runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
     return Worker(
@@ -129,6 +134,13 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             payouts.outcome,
             payouts.refund_unsigned,
             payouts.retry_abandoned,
+            runs.start,
+            runs.decide,
+            runs.cancel,
+            runs.expire,
+            runs.advance,
+            runs.refund_line,
+            runs.retry_line,
             outgoing.await_batch,
             outgoing.allocate,
             outgoing.give_up_refused,

@@ -8,8 +8,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from domain.errors import StrongroomError, TransientError
 
-REFUSING_STEPS = "payout."
-"""Prefix of the activities whose refusal is an answer to a request."""
+REFUSING_STEPS = ("payout.", "run.")
+"""Prefixes of the activities whose refusal is an answer to a request."""
 
 
 class FailureInterceptor(Interceptor):

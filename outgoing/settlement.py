@@ -179,7 +179,7 @@ async def _release_unswept(session: AsyncSession, rows: Sequence[ChainTransactio
 
 
 def _unpaid_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> int:
-    """Return what the transaction was to pay to those that it could not pay while it paid others."""
+    """Return what a transaction that paid others was to pay to those it could not pay."""
     its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
     return sum(its[place].amount_minor for place in row.failed_places or ())
 

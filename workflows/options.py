@@ -48,6 +48,13 @@ def patient(
     return options
 
 
+def many_rows(summary: str) -> workflow.ActivityConfig:
+    """One unit of work on PostgreSQL that may concern a hundred thousand rows."""
+    return workflow.ActivityConfig(
+        start_to_close_timeout=timedelta(minutes=5), retry_policy=PATIENT, summary=summary
+    )
+
+
 def watching(summary: str, *, queue: str | None = None) -> workflow.ActivityConfig:
     """Return options of a long activity, which outlasts many an ordinary one."""
     options = patient(summary, queue=queue)

@@ -207,7 +207,8 @@ CREATE TRIGGER keep_run_from_deletion BEFORE DELETE ON payout_run FOR EACH ROW
     WHEN (old.status <> 'draft') EXECUTE FUNCTION keep_run();
 
 -- Whoever uploads writes drafts and nothing else.
-CREATE FUNCTION keep_draft() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION keep_draft() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     run text := CASE tg_op WHEN 'DELETE' THEN old.run_id ELSE new.run_id END;
 BEGIN

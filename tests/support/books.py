@@ -265,12 +265,14 @@ class Books:
             assert set((await asset_sums(session)).values()) <= {0}
             connection = await session.connection()
             stray = await connection.exec_driver_sql("""
-                SELECT a.code, a.balance_minor, coalesce(sum(h.amount_minor), 0)
+                SELECT a.code, a.balance_minor
                 FROM ledger_account a
                 LEFT JOIN hold h ON a.code = 'user:' || h.owner || ':held'
                     AND h.asset = a.asset AND h.status = 'placed'
                 WHERE a.code ~ '^user:.*:held$'
-                GROUP BY a.id HAVING a.balance_minor <> coalesce(sum(h.amount_minor), 0)
+                GROUP BY a.id
+                HAVING a.balance_minor <> coalesce(
+                    sum(h.amount_minor - h.captured_minor - h.released_minor), 0)
                 """)
             assert stray.all() == [], "held money without an open hold"
         assert await self.broken() is None

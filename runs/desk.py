@@ -1,0 +1,214 @@
+"""``domain.ports.RunDesk``: each step of a bulk payout is one unit of work on the database."""
+
+from collections.abc import Sequence
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.errors import (
+    ConflictError,
+    PayoutRunNotFoundError,
+    PayoutRunStateError,
+    RequestError,
+    StrongroomError,
+)
+from domain.payouts import OPEN_STATUSES, DecisionKind, PayoutStatus
+from domain.runs import (
+    RunAcceptance,
+    RunCancellation,
+    RunDecisionRequest,
+    RunStanding,
+    RunStart,
+    RunStatus,
+    numbers_in,
+    parse_lines,
+)
+from infra.database import Database
+from models.runs import PayoutRun, RunDecision
+from runs.approvals import approved_among, check_allowed, decisions_on, requirement_of
+from runs.lines import Line, content_hash, counts_of, give_back, locked_lines, move_lines
+from runs.starting import freeze
+
+AWAITING = (PayoutStatus.AWAITING_APPROVAL,)
+CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
+
+
+class PostgresRunDesk:
+    """Starts, decides on, takes back and finishes bulk payouts."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        """Take the database as the worker's role."""
+        self._database = database
+        self._clock = clock
+
+    async def start(self, request: RunStart) -> RunAcceptance:
+        """Hold the total and make every line a payout; or refuse, and leave the draft as it is."""
+        try:
+            async with self._database.transaction() as session:
+                run = await _locked_run(session, request.run_id)
+                if run.status == RunStatus.DRAFT:
+                    await freeze(session, run, request, clock=self._clock)
+                return _acceptance(run)
+        except StrongroomError as refusal:
+            if not _is_refusal(refusal):
+                raise
+            return RunAcceptance(
+                request.run_id, RunStatus.DRAFT, reason_code=refusal.code, reason=refusal.detail
+            )
+
+    async def decide(self, decision: RunDecisionRequest) -> RunStanding:
+        """Record a decision and move on the lines that are decided on by it; see ``approvals``."""
+        numbers = _chosen(decision.lines)
+        async with self._database.transaction() as session:
+            run = await _locked_run(session, decision.run_id)
+            made = await decisions_on(session, run.id)
+            if not any(known.id == decision.decision_id for known in made):
+                needed = await requirement_of(session, run)
+                await check_allowed(
+                    session,
+                    run,
+                    decision,
+                    needed=needed,
+                    made=made,
+                    numbers=numbers,
+                    clock=self._clock,
+                )
+                lines = await _all_in(session, run, AWAITING, numbers)
+                made.append(await self._record(session, run, decision, numbers))
+                if decision.kind == DecisionKind.REJECT:
+                    await give_back(
+                        session,
+                        run,
+                        lines,
+                        PayoutStatus.REJECTED,
+                        clock=self._clock,
+                        detail=decision.note,
+                    )
+                else:
+                    enough = set(
+                        approved_among(
+                            [line.number for line in lines],
+                            made,
+                            needed=needed,
+                            requester=run.user_id,
+                        )
+                    )
+                    ready = [line for line in lines if line.number in enough]
+                    await move_lines(session, ready, PayoutStatus.READY, clock=self._clock)
+            return await self._standing(session, run)
+
+    async def _record(
+        self,
+        session: AsyncSession,
+        run: PayoutRun,
+        decision: RunDecisionRequest,
+        numbers: Sequence[int] | None,
+    ) -> RunDecision:
+        row = RunDecision(
+            id=decision.decision_id,
+            run_id=run.id,
+            approver_id=decision.approver_id,
+            decision=decision.kind,
+            line_numbers=list(numbers) if numbers is not None else None,
+            content_hash=(
+                str(run.content_hash)
+                if numbers is None
+                else await content_hash(session, run.id, numbers)
+            ),
+            policy_version=int(run.policy_version or 0),
+            second_factor=decision.second_factor,
+            note=decision.note,
+            decided_at=self._clock.now(),
+        )
+        session.add(row)
+        await session.flush()
+        return row
+
+    async def cancel(self, cancellation: RunCancellation) -> RunStanding:
+        """Give back what no batch has taken; of chosen lines, all or none."""
+        numbers = _chosen(cancellation.lines)
+        async with self._database.transaction() as session:
+            run = await _locked_run(session, cancellation.run_id)
+            if numbers is not None and await _are_cancelled(session, run, numbers):
+                return await self._standing(session, run)
+            lines = await _all_in(session, run, CANCELLABLE, numbers)
+            await give_back(session, run, lines, PayoutStatus.CANCELLED, clock=self._clock)
+            return await self._standing(session, run)
+
+    async def expire(self, run_id: str) -> RunStanding:
+        """Give back the lines whose approvals are overdue, and say where the run stands."""
+        async with self._database.transaction() as session:
+            run = await _locked_run(session, run_id)
+            deadline = run.approval_expires_at
+            if deadline is not None and self._clock.now() >= deadline:
+                lines = await locked_lines(session, run.id, statuses=AWAITING)
+                await give_back(session, run, lines, PayoutStatus.EXPIRED, clock=self._clock)
+            return await self._standing(session, run)
+
+    async def advance(self, run_id: str) -> RunStanding:
+        """Finish the run if every line has ended, and say where it stands."""
+        async with self._database.transaction() as session:
+            return await self._standing(session, await _locked_run(session, run_id))
+
+    async def _standing(self, session: AsyncSession, run: PayoutRun) -> RunStanding:
+        """Count the lines, and let the run's own status follow from theirs."""
+        await session.flush()
+        counts = await counts_of(session, run.id)
+        if run.status != RunStatus.DRAFT:
+            status = _status_of(counts)
+            if run.status != status:
+                run.status, run.updated_at = status, self._clock.now()
+            if status == RunStatus.FINISHED:
+                run.finished_at = run.finished_at or self._clock.now()
+        return RunStanding(run.id, RunStatus(run.status), counts)
+
+
+async def _locked_run(session: AsyncSession, run_id: str) -> PayoutRun:
+    run = await session.get(PayoutRun, run_id, with_for_update=True)
+    if run is None:
+        raise PayoutRunNotFoundError
+    return run
+
+
+async def _all_in(
+    session: AsyncSession,
+    run: PayoutRun,
+    statuses: Sequence[PayoutStatus],
+    numbers: Sequence[int] | None,
+) -> list[Line]:
+    """Return the lines in these states; if some were chosen, all of those must be."""
+    lines = await locked_lines(session, run.id, statuses=statuses, numbers=numbers)
+    if numbers is not None and len(lines) < len(numbers):
+        missing = min(set(numbers) - {line.number for line in lines})
+        msg = f"Line {missing} is not there, or is past that."
+        raise PayoutRunStateError(msg)
+    return lines
+
+
+async def _are_cancelled(session: AsyncSession, run: PayoutRun, numbers: Sequence[int]) -> bool:
+    lines = await locked_lines(session, run.id, statuses=(PayoutStatus.CANCELLED,), numbers=numbers)
+    return len(lines) == len(numbers)
+
+
+def _chosen(lines: str | None) -> list[int] | None:
+    return None if lines is None else list(numbers_in(parse_lines(lines)))
+
+
+def _status_of(counts: dict[str, int]) -> RunStatus:
+    if counts.get(PayoutStatus.AWAITING_APPROVAL):
+        return RunStatus.AWAITING_APPROVAL
+    return RunStatus.PAYING if any(counts.get(s) for s in OPEN_STATUSES) else RunStatus.FINISHED
+
+
+def _is_refusal(error: StrongroomError) -> bool:
+    return isinstance(error, ConflictError | RequestError)
+
+
+def _acceptance(run: PayoutRun) -> RunAcceptance:
+    return RunAcceptance(
+        run.id,
+        RunStatus(run.status),
+        idempotency_key=run.idempotency_key,
+        approvals_required=run.approvals_required,
+        approval_expires_at=run.approval_expires_at,
+    )
