@@ -50,7 +50,7 @@ async def locked_lines(
             col(Payout.is_captured),
             col(Payout.status),
         )
-        .where(Payout.run_id == run_id, col(Payout.status).in_(statuses))
+        .where(col(Payout.run_id) == run_id, col(Payout.status).in_(statuses))
         .order_by(col(Payout.id))
         .with_for_update()
     )
@@ -143,7 +143,7 @@ async def content_hash(
             col(Payout.destination),
             col(Payout.line_number),
         )
-        .where(Payout.run_id == run_id)
+        .where(col(Payout.run_id) == run_id)
         .order_by(col(Payout.line_number))
     )
     chosen = set(numbers) if numbers is not None else None
