@@ -23,7 +23,7 @@ from domain.evm_calls import EvmCall, balance_of_data
 from domain.ids import new_id
 from tests.support.evm import AUTOMINE, DEV_ACCOUNT
 
-RICH_MINOR = 10**24
+RICH_MINOR = 10**28
 MINTED_MINOR = 10**30
 ALLOWED_MINOR = 2**256 - 1
 HEAD_GAS = 200_000
