@@ -9,13 +9,14 @@ payment is no evidence at all.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from eth_utils.address import to_canonical_address, to_checksum_address
 
 from contracts.artifacts import load_artifact
 from domain.errors import AmountOutOfRangeError, InvalidAddressError, InvariantError
-from domain.evm_calls import EvmCall
+from domain.evm_call import EvmCall
 
 AMOUNT_MAX_MINOR = 2**96 - 1
 """Largest amount of one payment; what is larger is paid by a transfer of its own."""
@@ -127,6 +128,11 @@ class Outcome:
     """What left the sender; a token may have moved less or more, as its own logs say."""
 
 
+def batch_id_of(chain_transaction_id: str) -> bytes:
+    """Return the 32 bytes that name a chain transaction to the contract: the SHA-256 of its id."""
+    return sha256(chain_transaction_id.encode()).digest()
+
+
 def dispersal_call(dispersal: Dispersal) -> EvmCall:
     """Return the transaction that pays a batch; errors as for ``encode_native``."""
     to = str(to_checksum_address(dispersal.contract_address))
@@ -230,6 +236,12 @@ def gas_limit_for(count: int, kind: Kind, *, gas_each: int | None = None) -> int
     gas_each = _gas_each(kind) if gas_each is None else gas_each
     # What is left after the last payment must prove that it had its share of 63/64 (EIP-150).
     return _FIXED_GAS + count * _payment_gas(kind, gas_each) + _proof_gas(gas_each)
+
+
+def most_gas(dispersal: Dispersal) -> int:
+    """Return the gas limit that is enough for a dispersal; see ``gas_limit_for``."""
+    kind = Kind.NATIVE if dispersal.token_address is None else Kind.TOKEN
+    return min(gas_limit_for(len(dispersal.payments), kind), TRANSACTION_GAS_MAX)
 
 
 def payments_max(

@@ -484,6 +484,12 @@ class WouldRevertError(ConflictError):
     code, title = "would_revert", "Chain call would revert"
 
 
+class WrongContractError(InvariantError):
+    """At the disperse contract's address is no contract of ours; nothing is sent there."""
+
+    code, title = "wrong_contract", "Not our disperse contract"
+
+
 class NodeRejectedError(InvariantError):
     """The node refused a transaction for a reason that no retry can mend."""
 

@@ -8,7 +8,7 @@ nonces, raw bytes, what was seen) is in the database before or after the call.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from domain.coins import UnsignedCoinAttempt
 from domain.deposits import DepositStanding
@@ -29,6 +29,9 @@ from domain.runs import (
 )
 from domain.scanning import PendingView, ScannedBlock
 
+if TYPE_CHECKING:
+    from domain.disperse import Dispersal
+
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
@@ -40,6 +43,10 @@ class Transfer:
     amount_minor: int
     contract_address: str | None
     """The token's contract; None moves the native coin."""
+    dispersal: "Dispersal | None" = None
+    """Set when it pays several through our contract (EVM); ``destination`` is empty then."""
+    is_approval: bool = False
+    """It moves nothing: it lets ``destination``, our contract, move the wallet's tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,8 @@ class Receipt:
     """What left our wallet in the asset, even if the destination got nothing of it."""
     received_minor: int
     """What the destination got; a token may charge on the way."""
+    failed_places: tuple[int, ...] = ()
+    """Which payments of a dispersal moved nothing, from 0."""
 
 
 class ChainOutlet(Protocol):
@@ -200,6 +209,14 @@ class AccountOutlet(ChainOutlet, Protocol):
 
     async def receipt(self, txid: str, transfer: Transfer) -> Receipt | None:
         """Return what the mined transaction did of this transfer; None while it is not mined."""
+        ...
+
+    async def allowance_minor(self, owner: str, spender: str, *, contract_address: str) -> int:
+        """Return how much of the owner's tokens the spender may move, in minor units."""
+        ...
+
+    async def code(self, address: str) -> bytes:
+        """Return the code at an address (``eth_getCode``); empty where there is no contract."""
         ...
 
     async def account_nonce(self, address: str) -> int:

@@ -2,13 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
+
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.errors import FeeAboveCeilingError, InsufficientGasFundsError, WouldRevertError
-from domain.ids import ATTEMPT, derived_id
+from domain.disperse import Dispersal, most_gas, runtime_code
+from domain.errors import (
+    FeeAboveCeilingError,
+    InsufficientGasFundsError,
+    WouldRevertError,
+    WrongContractError,
+)
+from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
 from domain.ports import AccountOutlet, FeeQuote, GasEstimate
 from infra.database import Database
-from models.chain_transactions import ChainAttempt, ChainBatch, ChainTransactionStatus
+from models.chain_transactions import (
+    ChainAttempt,
+    ChainBatch,
+    ChainTransaction,
+    ChainTransactionKind,
+    ChainTransactionStatus,
+)
 from models.wallets import Chain
 from outgoing.ceilings import within_ceiling
 from outgoing.records import (
@@ -19,6 +34,9 @@ from outgoing.records import (
     unsettled_outflow,
 )
 
+APPROVAL_GAS = 100_000
+"""Gas of a token's ``approve``: twice what widely held tokens take."""
+
 
 class AccountPlanner:
     """``outgoing.runner.Planner`` for account chains."""
@@ -28,6 +46,8 @@ class AccountPlanner:
         self._database = database
         self._outlet = outlet
         self._clock = clock
+        self._trusted: set[str] = set()
+        """Where our disperse contract was found; code at an address does not change."""
 
     async def prepare(self, batch_id: str) -> None:
         """
@@ -44,8 +64,55 @@ class AccountPlanner:
             return
         quote = within_ceiling(await self._outlet.quote_fee(), chain)
         await self._check_funds(batch, planned)
-        estimates = await self._outlet.estimate_gas([p.transfer for p in planned])
-        await self._store_plan(batch_id, planned, estimates, quote)
+        missing = await self._missing_allowances(planned)
+        estimates = await self._estimates(planned, missing)
+        await self._store_plan(batch_id, planned, estimates, quote, missing)
+
+    async def _missing_allowances(self, planned: Sequence[Planned]) -> frozenset[str]:
+        """
+        Return the tokens that our disperse contract is not allowed to move for these dispersals.
+
+        Raises:
+            WrongContractError: At the contract's address is something else.
+        """
+        needed: dict[tuple[str, str, str | None], int] = {}
+        for p in planned:
+            if (d := p.transfer.dispersal) is not None:
+                key = (p.row.asset, d.contract_address, d.token_address)
+                needed[key] = needed.get(key, 0) + p.row.amount_minor
+        for contract in {contract for _, contract, _ in needed}:
+            await self._check_contract(contract)
+        missing: set[str] = set()
+        for (asset, contract, token), amount_minor in needed.items():
+            if token is None:
+                continue
+            wallet = planned[0].row.wallet_address
+            allowed_minor = await self._outlet.allowance_minor(
+                wallet, contract, contract_address=token
+            )
+            if allowed_minor < amount_minor:
+                missing.add(asset)
+        return frozenset(missing)
+
+    async def _check_contract(self, address: str) -> None:
+        if address in self._trusted:
+            return
+        if await self._outlet.code(address) != runtime_code():
+            # Value sent to an address without code, or with other code, is gone.
+            raise WrongContractError
+        self._trusted.add(address)
+
+    async def _estimates(
+        self, planned: Sequence[Planned], missing: frozenset[str]
+    ) -> list[GasEstimate]:
+        """Dry-run what can be; a dispersal of a token not allowed yet gets the most it can need."""
+        can_run = [p for p in planned if not _awaits_allowance(p, missing)]
+        found = await self._outlet.estimate_gas([p.transfer for p in can_run])
+        by_id = {p.row.id: estimate for p, estimate in zip(can_run, found, strict=True)}
+        return [
+            by_id.get(p.row.id) or GasEstimate(most_gas(cast(Dispersal, p.transfer.dispersal)))
+            for p in planned
+        ]
 
     async def _check_funds(self, batch: ChainBatch, planned: Sequence[Planned]) -> None:
         """Compare the wallet with this batch and with what other batches have signed away."""
@@ -74,18 +141,24 @@ class AccountPlanner:
         planned: Sequence[Planned],
         estimates: Sequence[GasEstimate],
         quote: FeeQuote,
+        missing: frozenset[str],
     ) -> None:
         by_id = {p.row.id: estimate for p, estimate in zip(planned, estimates, strict=True)}
         async with self._database.transaction() as session:
-            await locked_batch(session, batch_id)
+            batch = await locked_batch(session, batch_id)
             rows = await transactions_of(
                 session, batch_id, ChainTransactionStatus.PLANNED, lock=True
             )
-            known = await latest_attempts(session, list(by_id))
-            for row in (p.row for p in rows):
-                estimate = by_id[row.id]
-                row.gas_limit = estimate.gas_limit
-                row.reason_code = WouldRevertError.code if estimate.gas_limit is None else None
+            for p in rows:
+                estimate = by_id.get(p.row.id) or GasEstimate(p.row.gas_limit)
+                p.row.gas_limit = estimate.gas_limit
+                p.row.reason_code = WouldRevertError.code if estimate.gas_limit is None else None
+            planned_rows = [p.row for p in rows]
+            planned_rows += [
+                await _approval(session, batch, rows, asset) for asset in sorted(missing)
+            ]
+            known = await latest_attempts(session, [row.id for row in planned_rows])
+            for row in planned_rows:
                 attempt = known.get(row.id) or ChainAttempt(
                     id=derived_id(ATTEMPT, row.id, "0"), chain_transaction_id=row.id, sequence=0
                 )
@@ -148,3 +221,32 @@ class AccountPlanner:
             max_fee_minor=fee.max_fee_minor,
             priority_fee_minor=fee.priority_fee_minor,
         )
+
+
+def _awaits_allowance(planned: Planned, missing: frozenset[str]) -> bool:
+    return planned.transfer.dispersal is not None and planned.row.asset in missing
+
+
+async def _approval(
+    session: AsyncSession, batch: ChainBatch, planned: Sequence[Planned], asset: str
+) -> ChainTransaction:
+    """Plan the allowance that this batch's dispersals of a token need; it goes before them."""
+    approval_id = derived_id(CHAIN_TRANSACTION, batch.id, asset, "approval")
+    if known := await session.get(ChainTransaction, approval_id):
+        return known
+    first = next(p.row for p in planned if p.row.asset == asset and p.row.disperse_address)
+    row = ChainTransaction(
+        id=approval_id,
+        batch_id=batch.id,
+        chain_id=batch.chain_id,
+        wallet_address=batch.wallet_address,
+        kind=ChainTransactionKind.TOKEN_APPROVAL,
+        asset=asset,
+        destination=first.disperse_address,
+        amount_minor=0,
+        gas_limit=APPROVAL_GAS,
+        status=ChainTransactionStatus.PLANNED,
+    )
+    session.add(row)
+    await session.flush()
+    return row

@@ -62,6 +62,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     placed = await place(session, batch, rows, payouts, clock=clock)
     for row in doomed:
         row.status = ChainTransactionStatus.ABANDONED
+        await _separate(session, row, clock=clock)
     refunded = await payouts_of(session, [row.id for row in doomed], lock=True)
     await leave_unswept(session, [row.id for row in doomed])
     placed_ids = {row.id for row in placed}
@@ -72,8 +73,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
         dispatch_postings(
             [p for p in payouts if p.chain_transaction_id in placed_ids], clock=clock
         ),
-        refunded,
-        reason_code=WouldRevertError.code,
+        {WouldRevertError.code: refunded},
         clock=clock,
     )
     return all(row.status != ChainTransactionStatus.PLANNED for row in rows)
@@ -110,15 +110,26 @@ async def _give_nonces(
     *,
     clock: Clock,
 ) -> Sequence[ChainTransaction]:
-    del payouts
     wallet = await _wallet(session, batch)
-    placed = [row for row in rows if row.status == ChainTransactionStatus.PLANNED]
+    planned = [row for row in rows if row.status == ChainTransactionStatus.PLANNED]
+    # What a token's dispersals are allowed by comes before them.
+    placed = sorted(planned, key=lambda row: row.kind != ChainTransactionKind.TOKEN_APPROVAL)
     for row in placed:
+        _fit(row, [payout for payout in payouts if payout.chain_transaction_id == row.id])
         row.account_nonce = wallet.next_account_nonce
         wallet.next_account_nonce += 1
         row.status = ChainTransactionStatus.ALLOCATED
         row.updated_at = clock.now()
     return placed
+
+
+def _fit(row: ChainTransaction, payouts: Sequence[Payout]) -> None:
+    """Let a dispersal pay those that are left; for a single one it needs no contract."""
+    if row.disperse_address is None:
+        return
+    row.amount_minor = sum(payout.amount_minor for payout in payouts)
+    if len(payouts) == 1:
+        row.destination, row.disperse_address = payouts[0].destination, None
 
 
 async def _lock_coins(

@@ -13,6 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.disperse import AMOUNT_MAX_MINOR
 from domain.ids import CHAIN_BATCH, CHAIN_TRANSACTION, derived_id
 from domain.payouts import OPEN_STATUSES, OperatorAction, PayoutOutcome, PayoutStatus
 from domain.ports import SettleOutcome
@@ -60,7 +61,7 @@ class PostgresOutgoingLog:
             session.add(batch)
             await session.flush()
             for shared in _shares(ready, outputs_max=chain.outputs_max):
-                await self._plan(session, batch, shared)
+                await self._plan(session, batch, chain, shared)
             return batch.id
 
     async def _lock_ready(self, session: AsyncSession, chain: Chain) -> list[Payout]:
@@ -81,7 +82,7 @@ class PostgresOutgoingLog:
         return ready if is_full or is_due else []
 
     async def _plan(
-        self, session: AsyncSession, batch: ChainBatch, payouts: Sequence[Payout]
+        self, session: AsyncSession, batch: ChainBatch, chain: Chain, payouts: Sequence[Payout]
     ) -> None:
         """Plan one chain transaction that pays these payouts, all of one asset."""
         planned = ChainTransaction(
@@ -94,6 +95,7 @@ class PostgresOutgoingLog:
             destination=payouts[0].destination if len(payouts) == 1 else None,
             amount_minor=sum(payout.amount_minor for payout in payouts),
             status=ChainTransactionStatus.PLANNED,
+            disperse_address=chain.disperse_address if len(payouts) > 1 else None,
         )
         session.add(planned)
         await session.flush()
@@ -157,7 +159,7 @@ def _shares(ready: Sequence[Payout], *, outputs_max: int) -> Iterator[Sequence[P
     """Yield the payouts that share a chain transaction: of one asset, and no more than fit."""
     together: dict[str, list[Payout]] = {}
     for payout in ready:
-        if payout.is_alone or outputs_max == 1:
+        if payout.is_alone or outputs_max == 1 or payout.amount_minor > AMOUNT_MAX_MINOR:
             yield [payout]
         else:
             together.setdefault(payout.asset, []).append(payout)

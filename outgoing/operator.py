@@ -42,9 +42,7 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
             msg = "The payout is signed and may be on the chain; it can only go forward."
             raise PayoutStateError(msg)
     detail = f"by {action.operator_id}"
-    await post_and_refund(
-        session, [], [payout], reason_code=OPERATOR_REFUND, clock=clock, detail=detail
-    )
+    await post_and_refund(session, [], {OPERATOR_REFUND: [payout]}, clock=clock, detail=detail)
     return outcome_of(payout)
 
 

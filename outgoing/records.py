@@ -1,12 +1,13 @@
 """Reading and locking rows of the write-ahead log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.disperse import Dispersal, Payment, batch_id_of
 from domain.ports import Transfer
 from models.chain_transactions import (
     ChainAttempt,
@@ -52,25 +53,58 @@ async def transactions_of(
     )
     if lock:
         query = query.with_for_update(of=ChainTransaction)
-    found = [
-        Planned(row, transfer_of(row, contract)) for row, contract in await session.exec(query)
-    ]
+    rows = (await session.exec(query)).all()
+    transfers = await transfers_of(session, rows)
+    found = [Planned(row, transfers[row.id]) for row, _ in rows]
     return sorted(found, key=lambda planned: (planned.row.account_nonce or 0, planned.row.id))
 
 
-def transfer_of(row: ChainTransaction, contract_address: str | None) -> Transfer:
+async def transfers_of(
+    session: AsyncSession, rows: Iterable[tuple[ChainTransaction, str | None]]
+) -> dict[str, Transfer]:
+    """Return what each transaction moves, given with the contract of its asset, by its id."""
+    known = list(rows)
+    shared = [row.id for row, _ in known if row.disperse_address is not None]
+    paid = await payouts_of(session, shared) if shared else []
+    return {
+        row.id: transfer_of(
+            row, contract, [payout for payout in paid if payout.chain_transaction_id == row.id]
+        )
+        for row, contract in known
+    }
+
+
+def transfer_of(
+    row: ChainTransaction, contract_address: str | None, payouts: Sequence[Payout] = ()
+) -> Transfer:
     """
     Return what a chain transaction moves; a filler moves nothing of the native coin.
 
-    A transaction that pays several payouts has no destination of its own, and no node is asked
-    what it does.
+    A UTXO transaction that pays several payouts has no destination of its own, and no node is
+    asked what it does. On EVM chains it calls our contract, with the payouts in order of id.
     """
     is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
+    contract = None if is_filler else contract_address
     return Transfer(
         wallet_address=row.wallet_address,
         destination=row.destination or "",
         amount_minor=row.amount_minor,
-        contract_address=None if is_filler else contract_address,
+        contract_address=contract,
+        dispersal=dispersal_of(row, contract, payouts) if row.disperse_address else None,
+        is_approval=row.kind == ChainTransactionKind.TOKEN_APPROVAL,
+    )
+
+
+def dispersal_of(
+    row: ChainTransaction, contract_address: str | None, payouts: Sequence[Payout]
+) -> Dispersal:
+    """Return what the disperse contract is asked for."""
+    return Dispersal(
+        batch_id=batch_id_of(row.id),
+        contract_address=str(row.disperse_address),
+        sender=row.wallet_address,
+        payments=tuple(Payment(p.destination, p.amount_minor) for p in payouts),
+        token_address=contract_address,
     )
 
 

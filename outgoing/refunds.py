@@ -1,6 +1,6 @@
 """Refunding batched payouts that the chain did not pay and, in their present state, cannot pay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,24 +16,25 @@ from payouts.money import return_postings
 async def post_and_refund(
     session: AsyncSession,
     postings: Sequence[Posting],
-    refunded: Sequence[Payout],
+    refunded: Mapping[str, Sequence[Payout]],
     *,
-    reason_code: str,
     clock: Clock,
     detail: str | None = None,
 ) -> None:
     """
-    Post, and give these payouts back with it.
+    Post, and give payouts back with it, named by the reason's code.
 
     It is one call to the ledger because the ledger may be called once in a unit of work.
     """
-    returns = await return_postings(session, refunded, clock=clock)
+    payouts = [payout for group in refunded.values() for payout in group]
+    returns = await return_postings(session, payouts, clock=clock)
     await Ledger.post_in(session, [*postings, *returns])
-    move(
-        session,
-        refunded,
-        PayoutStatus.REFUNDED,
-        clock=clock,
-        reason_code=reason_code,
-        detail=detail,
-    )
+    for reason_code, group in refunded.items():
+        move(
+            session,
+            group,
+            PayoutStatus.REFUNDED,
+            clock=clock,
+            reason_code=reason_code,
+            detail=detail,
+        )

@@ -33,6 +33,8 @@ from payouts.history import move
 from payouts.money import settle_postings
 
 REVERTED_ON_CHAIN = "reverted_on_chain"
+RECIPIENT_FAILED = "recipient_failed"
+"""The chain paid others with the same transaction; this recipient's own code refused."""
 
 _OWN_RULES: Mapping[str, Callable[..., Posting]] = {
     Kind.SWEEP: rules.sweep_settle,
@@ -104,24 +106,27 @@ async def _finish(
 ) -> None:
     paid, failed = _told_apart(rows, payouts)
     postings += settle_postings(paid, clock=clock)
-    await post_and_refund(session, postings, failed, reason_code=REVERTED_ON_CHAIN, clock=clock)
+    await post_and_refund(session, postings, failed, clock=clock)
     move(session, paid, PayoutStatus.SETTLED, clock=clock)
 
 
 def _told_apart(
     rows: Sequence[ChainTransaction], payouts: Sequence[Payout]
-) -> tuple[list[Payout], list[Payout]]:
-    """Return the payouts that these transactions paid, and those that they did not."""
+) -> tuple[list[Payout], dict[str, list[Payout]]]:
+    """Return the payouts that these transactions paid, and those that they did not, by reason."""
     paid: list[Payout] = []
-    failed: list[Payout] = []
+    failed: dict[str, list[Payout]] = {REVERTED_ON_CHAIN: [], RECIPIENT_FAILED: []}
     for row in rows:
         its = [p for p in payouts if p.chain_transaction_id == row.id]
         for place, payout in enumerate(its):
             if payout.status != PayoutStatus.BATCHED:
                 continue
-            is_paid = row.status == ChainTransactionStatus.CONFIRMED
-            is_paid = is_paid and place not in (row.failed_places or ())
-            (paid if is_paid else failed).append(payout)
+            if row.status != ChainTransactionStatus.CONFIRMED:
+                failed[REVERTED_ON_CHAIN].append(payout)
+            elif place in (row.failed_places or ()):
+                failed[RECIPIENT_FAILED].append(payout)
+            else:
+                paid.append(payout)
     return paid, failed
 
 

@@ -24,6 +24,9 @@ FIXED_OF_ASSET = ("chain_id", "kind", "contract_address", "decimals")
 """What may never change once an asset has been written: balances depend on it."""
 
 
+EVM_PAYMENTS_MAX = 200
+"""So many fit below the gas that a transaction may ask for, whatever recipients do."""
+
 OUTPUTS_MAX = 2_000
 """As many outputs of the largest kind fit in a standard transaction, beside some inputs."""
 
@@ -46,6 +49,7 @@ class ChainEntry(_Entry):
     batch_size: int = Field(default=50, ge=1, le=500)
     batch_wait_ms: int = Field(default=1_000, ge=0)
     outputs_max: int = Field(default=1, ge=1, le=OUTPUTS_MAX)
+    disperse_address: str | None = None
     sweep_interval_s: int = Field(default=3_600, ge=1)
     sweep_fee_max_bps: int = Field(default=200, ge=1, le=10_000)
 
@@ -54,9 +58,17 @@ class ChainEntry(_Entry):
         if self.family == "utxo" and self.id not in NETWORKS:
             msg = f"{self.id} is not a Bitcoin-like network that is known."
             raise ValueError(msg)
-        if self.family == "evm" and (self.outputs_max > 1 or self.id in NETWORKS):
-            msg = "An EVM transaction pays one payout, on a chain eip155:…."
+        if self.family == "evm" and self.id in NETWORKS:
+            msg = "An EVM chain's id is eip155:…."
             raise ValueError(msg)
+        if self.family == "evm" and self.outputs_max > 1 and self.disperse_address is None:
+            msg = "An EVM transaction pays one payout where there is no disperse contract."
+            raise ValueError(msg)
+        if self.disperse_address is not None:
+            if self.family != "evm" or self.outputs_max > EVM_PAYMENTS_MAX:
+                msg = f"A disperse contract pays {EVM_PAYMENTS_MAX} at most, on EVM chains."
+                raise ValueError(msg)
+            parse_address(self.disperse_address, family=self.family, chain_id=self.id)
         return self
 
 

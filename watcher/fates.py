@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import StrongroomError
-from domain.ports import AccountOutlet, ChainOutlet, Receipt
+from domain.ports import AccountOutlet, ChainOutlet, Receipt, Transfer
 from domain.scanning import ScannedBlock
 from infra.database import Database
 from models.chain_transactions import (
@@ -28,7 +28,7 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.wallets import Asset
-from outgoing.records import signed_attempts, transfer_of
+from outgoing.records import signed_attempts, transfers_of
 from outgoing.settlement import REVERTED_ON_CHAIN
 
 REBROADCAST_AFTER = timedelta(seconds=10)
@@ -44,7 +44,7 @@ class Ours:
 
     row: ChainTransaction
     attempt: ChainAttempt
-    contract_address: str | None
+    transfer: Transfer
     block: ScannedBlock
 
 
@@ -65,8 +65,7 @@ class AccountFates:
 
     async def receipt(self, ours: Ours) -> Receipt | None:
         """Return the node's receipt, read as the transfer that we meant."""
-        transfer = transfer_of(ours.row, ours.contract_address)
-        return await self._outlet.receipt(str(ours.attempt.txid), transfer)
+        return await self._outlet.receipt(str(ours.attempt.txid), ours.transfer)
 
 
 class CoinFates:
@@ -102,8 +101,11 @@ async def ours_in(
         )
         .order_by(col(ChainTransaction.id))
     )
+    known = list(found)
+    transfers = await transfers_of(session, [(row, contract) for row, _, contract in known])
     return [
-        Ours(row, attempt, contract, holders[str(attempt.txid)]) for row, attempt, contract in found
+        Ours(row, attempt, transfers[row.id], holders[str(attempt.txid)])
+        for row, attempt, _ in known
     ]
 
 
@@ -136,6 +138,7 @@ async def mine(
         row.network_fee_minor = receipt.network_fee_minor
         row.outflow_minor = receipt.outflow_minor
         row.received_minor = receipt.received_minor
+        row.failed_places = list(receipt.failed_places) or None
         row.reason_code = None if receipt.succeeded else REVERTED_ON_CHAIN
         row.updated_at = clock.now()
 
@@ -157,7 +160,7 @@ async def unmine(
     batches: set[str] = set()
     for row in found:
         row.status = ChainTransactionStatus.BROADCAST
-        row.txid = row.block_hash = row.block_height = row.reason_code = None
+        row.txid = row.block_hash = row.block_height = row.reason_code = row.failed_places = None
         row.updated_at = clock.now()
         batches.add(row.batch_id)
     return batches

@@ -5,6 +5,7 @@ from typing import Any
 
 from chains.evm.errors import NodeError, Verdict
 from chains.json_rpc import Rpc
+from domain import disperse
 from domain.errors import ChainUnavailableError, InsufficientGasFundsError
 from domain.evm_calls import evm_call
 from domain.ports import GasEstimate, Transfer
@@ -20,6 +21,9 @@ Between dry run and block the destination's balance may fall to zero; writing it
 17,100 gas more (EIP-2200, EIP-2929). Each wei per gas of the margin must lie in the wallet while
 the transaction waits, so it is no larger than that calls for.
 """
+
+DISPERSAL_MARGIN_GAS = 200_000
+"""Two recipients that burn all they are given, and proof that the last one had its share."""
 
 
 async def estimates(rpc: Rpc, transfers: Sequence[Transfer]) -> list[GasEstimate]:
@@ -77,6 +81,10 @@ def _estimate(answer: Any, transfer: Transfer) -> GasEstimate:
 
 
 def _limit(estimate_gas: int, transfer: Transfer) -> int:
+    if transfer.dispersal is not None:
+        # Recipients may turn costly until it is mined; with too little gas nobody is paid.
+        most = disperse.most_gas(transfer.dispersal)
+        return min(most, estimate_gas * 3 // 2 + DISPERSAL_MARGIN_GAS)
     if transfer.contract_address is None and estimate_gas == PLAIN_TRANSFER_GAS:
         return PLAIN_TRANSFER_GAS
     return max(-(-estimate_gas * 5 // 4), estimate_gas + MARGIN_GAS)

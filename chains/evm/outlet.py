@@ -21,7 +21,7 @@ from domain.errors import (
     StrongroomError,
     WouldRevertError,
 )
-from domain.evm_calls import balance_of_data, evm_chain_number
+from domain.evm_calls import allowance_data, balance_of_data, evm_chain_number
 from domain.ports import (
     Block,
     BroadcastOutcome,
@@ -171,6 +171,17 @@ class EvmOutlet:
             msg = f"The contract {contract_address} does not tell balances."
             raise WouldRevertError(msg)
         return int(answer, 16)
+
+    async def allowance_minor(self, owner: str, spender: str, *, contract_address: str) -> int:
+        """Return how much of the owner's tokens the spender may move, in minor units."""
+        call = {"to": contract_address, "data": "0x" + allowance_data(owner, spender).hex()}
+        answer = await self._read("eth_call", call, "latest")
+        return int(answer, 16) if len(answer) == len("0x") + 64 else 0
+
+    async def code(self, address: str) -> bytes:
+        """Return the code at an address (``eth_getCode``); empty where there is no contract."""
+        answer = await self._read("eth_getCode", address, "latest")
+        return bytes.fromhex(str(answer).removeprefix("0x"))
 
     @property
     def has_traces(self) -> bool | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from eth_utils.address import to_canonical_address
 
+from domain.disperse import Dispersal, outcome_of
 from domain.ports import Receipt, Transfer
 
 TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
@@ -29,16 +30,70 @@ def read_receipt(answer: Mapping[str, Any], transfer: Transfer) -> Receipt | Non
     if answer.get("blockNumber") is None:
         return None
     has_status = int(answer["status"], 16) == 1
+    if transfer.is_approval:
+        return _receipt(answer, succeeded=has_status)
+    if transfer.dispersal is not None:
+        return _dispersed(answer, transfer.dispersal, has_status=has_status)
     outflow_minor, received_minor = _moved(answer, transfer) if has_status else (0, 0)
+    return _receipt(
+        answer,
+        # A token can return False, or nothing, without reverting: only its log is evidence.
+        succeeded=has_status and (received_minor > 0 or transfer.amount_minor == 0),
+        outflow_minor=outflow_minor,
+        received_minor=received_minor,
+    )
+
+
+def _receipt(
+    answer: Mapping[str, Any],
+    *,
+    succeeded: bool,
+    outflow_minor: int = 0,
+    received_minor: int = 0,
+    failed_places: tuple[int, ...] = (),
+) -> Receipt:
     return Receipt(
         txid=str(answer["transactionHash"]),
         block_height=int(answer["blockNumber"], 16),
         block_hash=str(answer["blockHash"]),
-        # A token can return False, or nothing, without reverting: only its log is evidence.
-        succeeded=has_status and (received_minor > 0 or transfer.amount_minor == 0),
+        succeeded=succeeded,
         network_fee_minor=_network_fee(answer),
         outflow_minor=outflow_minor,
         received_minor=received_minor,
+        failed_places=failed_places,
+    )
+
+
+def _dispersed(answer: Mapping[str, Any], dispersal: Dispersal, *, has_status: bool) -> Receipt:
+    """
+    Read which payments of a dispersal were made.
+
+    The contract's word is enough for the native coin. A token's own logs must say so too.
+    """
+    if not has_status:
+        return _receipt(answer, succeeded=False)
+    outcome = outcome_of(dispersal, answer["logs"])
+    failed = {payment.index for payment in outcome.failed}
+    outflow_minor = received_minor = outcome.paid_minor
+    if dispersal.token_address is not None:
+        wallet = to_canonical_address(dispersal.sender)
+        moves = list(_token_moves(answer, dispersal.token_address))
+        ours = [m for m in moves if m.sender == wallet and m.receiver != wallet]
+        reached = {m.receiver for m in ours if m.value_minor}
+        failed |= {
+            place
+            for place, payment in enumerate(dispersal.payments)
+            if to_canonical_address(payment.recipient) not in reached
+        }
+        paid_to = {to_canonical_address(p.recipient) for p in dispersal.payments}
+        outflow_minor = sum(m.value_minor for m in ours)
+        received_minor = sum(m.value_minor for m in ours if m.receiver in paid_to)
+    return _receipt(
+        answer,
+        succeeded=True,
+        outflow_minor=outflow_minor,
+        received_minor=received_minor,
+        failed_places=tuple(sorted(failed)),
     )
 
 

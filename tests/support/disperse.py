@@ -19,7 +19,8 @@ from domain.disperse import (
     gas_limit_for,
     outcome_of,
 )
-from domain.evm_calls import EvmCall, balance_of_data
+from domain.evm_call import EvmCall
+from domain.evm_calls import balance_of_data
 from domain.ids import new_id
 from tests.support.evm import AUTOMINE, DEV_ACCOUNT
 

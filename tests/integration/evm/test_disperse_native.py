@@ -18,7 +18,7 @@ from domain.disperse import (
     payments_max,
     runtime_code,
 )
-from domain.evm_calls import EvmCall
+from domain.evm_call import EvmCall
 from tests.support.disperse import (
     GIVES_BACK,
     HOSTILE_CODES,

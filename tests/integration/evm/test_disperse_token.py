@@ -16,7 +16,7 @@ from domain.disperse import (
     gas_limit_for,
     outcome_of,
 )
-from domain.evm_calls import EvmCall
+from domain.evm_call import EvmCall
 from tests.support.disperse import (
     MINTED_MINOR,
     DisperseWorld,
