@@ -81,7 +81,7 @@ def _has_rivals() -> ColumnElement[bool]:
         col(mined.txid) == col(Utxo.txid),
         col(rival.chain_transaction_id) == col(mined.chain_transaction_id),
         col(rival.id) != col(mined.id),
-        col(rival.raw).is_not(None),
+        col(rival.raw).is_not(None) | col(rival.exported_at).is_not(None),
     )
 
 

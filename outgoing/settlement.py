@@ -29,6 +29,7 @@ from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
+from outgoing.voids import give_up_void
 from payouts.history import move
 
 REVERTED_ON_CHAIN = "reverted_on_chain"
@@ -42,9 +43,14 @@ logger = logging.getLogger(__name__)
 
 
 async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> SettleOutcome:
-    """Post every confirmed transaction of a batch that the ledger lacks; finish its payouts."""
+    """
+    Post every confirmed transaction of a batch that the ledger lacks; finish its payouts.
+
+    What can never be mined any more is given up.
+    """
     batch = await locked_batch(session, batch_id)
     chain = await session.get_one(Chain, batch.chain_id)
+    await give_up_void(session, batch, clock=clock)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     payer = await _payer(session, batch)
@@ -59,8 +65,12 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
         row.settled_at = row.settled_at or clock.now()
         row.settlements += 1
     await session.flush()
+    is_done = await _open_count(session, batch_id) == 0
+    if is_done:
+        # Nobody asks for it again, so nobody would take the note away.
+        batch.waiting_for = batch.waiting_since = None
     return SettleOutcome(
-        is_done=await _open_count(session, batch_id) == 0,
+        is_done=is_done,
         to_notify=await _unnotified_count(session, batch_id),
         bump_after_s=chain.bump_after_s,
     )
