@@ -56,6 +56,7 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     payer = await _payer(session, batch)
     postings = [p for row in rows for p in _own_postings(row, clock)]
     postings += [p for row in rows for p in _cost_postings(row, chain.native_asset, payer, clock)]
+    postings += [p for row in rows for p in _refunded_postings(row, payouts, payer, clock)]
     await _release_unswept(session, rows)
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
@@ -195,6 +196,37 @@ def _cost_postings(
     if row.kind in _OWN_RULES:
         return postings
     return postings + _outflow_postings(row, _payer_of(row, payer), clock)
+
+
+def _refunded_postings(
+    row: ChainTransaction, payouts: Sequence[Payout], payer: str, clock: Clock
+) -> list[Posting]:
+    """
+    Return what went to payouts that were refunded, because their transaction was void.
+
+    A reorg deeper than what counts as settled has brought it back.
+    """
+    is_paid = row.status == ChainTransactionStatus.CONFIRMED
+    if row.kind != Kind.PAYOUT or row.settled_at is not None or not is_paid:
+        return []
+    refunded_minor = sum(
+        payout.amount_minor
+        for payout in payouts
+        if payout.chain_transaction_id == row.id and payout.status == PayoutStatus.REFUNDED
+    )
+    if not refunded_minor:
+        return []
+    logger.critical("chain transaction %s paid %d that was refunded", row.id, refunded_minor)
+    return [
+        rules.unexplained_outflow(
+            chain_transaction_id=row.id,
+            settlement=row.settlements,
+            payer=payer,
+            asset=row.asset,
+            outflow_minor=refunded_minor,
+            at=clock.now(),
+        )
+    ]
 
 
 def _outflow_postings(row: ChainTransaction, payer: str, clock: Clock) -> list[Posting]:

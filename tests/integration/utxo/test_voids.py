@@ -4,6 +4,7 @@ import pytest
 
 from domain.errors import PayoutStateError
 from domain.payouts import OperatorAction, PayoutStatus
+from ledger import chart
 from models.chain_transactions import ChainTransactionStatus as Status
 from models.deposits import Utxo
 from payouts.explain import explain
@@ -110,6 +111,24 @@ class TestPayout:
         await books.log.settle(second)
         (row,) = [row for row in await books.transactions() if row.batch_id == second]
         assert (row.status, row.reason_code) == (Status.ABANDONED, "input_gone")
+
+    async def test_shows_in_the_books_if_it_is_mined_after_its_refund(
+        self, books: CoinBooks
+    ) -> None:
+        batch_id, payout_id = await large_payout(books)
+        first, second = [(await coin_of(books, UNIT // n)).txid for n in (1, 2)]
+        parents = [await books.node.rpc("getrawtransaction", txid) for txid in (first, second)]
+        await books.node.reorg(1, drop=[first])
+        await books.look()
+        await refund(books, payout_id)
+        (attempt,) = await books.attempts()
+        again = [*parents, (attempt.raw or b"").hex()]
+        await books.node.reorg(2, instead=again, is_remining=False)
+        await books.look()
+        await books.log.settle(batch_id)
+        assert [p.status for p in await books.payouts()] == [PayoutStatus.REFUNDED]
+        assert -await books.balance(chart.SUSPENSE) == UNIT + UNIT // 10
+        await books.assert_books_equal_chain()
 
 
 class TestSweep:
