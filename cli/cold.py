@@ -47,11 +47,13 @@ def list_tasks(typer_context: typer.Context) -> None:
         context.show([asdict(task) for task in tasks])
         return
     table = Table()
-    for heading in ("attempt", "chain", "kind", "amount", "fee"):
+    for heading in ("attempt", "chain", "kind", "amount", "fee", "exported"):
         table.add_column(heading, overflow="fold")
     for task in tasks:
         amount = f"{task.amount_minor} {task.asset}"
-        table.add_row(task.attempt_id, task.chain_id, task.kind, amount, str(task.fee_minor))
+        exported = "yes" if task.is_exported else "no"
+        row = (task.attempt_id, task.chain_id, task.kind, amount, str(task.fee_minor), exported)
+        table.add_row(*row)
     context.out.print(table)
 
 
@@ -63,7 +65,7 @@ def export(
         Path | None, typer.Option(help="File to write, binary; without: base64 to stdout.")
     ] = None,
 ) -> None:
-    """Write the unsigned PSBT of a waiting transaction."""
+    """Write the unsigned PSBT of a waiting transaction; from then on it counts as signed."""
     context = context_of(typer_context)
     psbt = _run(context, lambda desk: desk.export(attempt_id))
     if output is not None:

@@ -11,6 +11,7 @@ from domain.clock import Clock
 from domain.coins import KeyPosition
 from domain.errors import (
     AccountNotReadyError,
+    DepositAddressLimitError,
     DepositAddressNotFoundError,
     IdempotencyKeyReusedError,
     UnknownAssetError,
@@ -20,6 +21,9 @@ from domain.ids import ADDRESS, derived_id
 from infra.paging import Page, paged
 from models.deposits import ChainAddress, HdAccount
 from models.wallets import Asset, Chain
+
+ADDRESSES_MAX = 1_000
+"""Of one customer on one chain, if the settings say nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,13 @@ class DepositAddress:
     asset: Asset
 
 
-async def issue(session: AsyncSession, request: AddressRequest, *, clock: Clock) -> DepositAddress:
+async def issue(
+    session: AsyncSession,
+    request: AddressRequest,
+    *,
+    clock: Clock,
+    addresses_max: int = ADDRESSES_MAX,
+) -> DepositAddress:
     """
     Return a fresh address for deposits of an asset, or the one that the key got before.
 
@@ -50,6 +60,7 @@ async def issue(session: AsyncSession, request: AddressRequest, *, clock: Clock)
         UnknownAssetError: There is no such asset, or it is disabled.
         AccountNotReadyError: The signer has not made the chain's keys yet.
         IdempotencyKeyReusedError: The key was used for another asset or label.
+        DepositAddressLimitError: The customer has as many on this chain as anybody gets.
     """
     address_id = derived_id(ADDRESS, request.principal, request.idempotency_key)
     # The account's lock is the chain's own: two requests with one key may name different chains.
@@ -65,6 +76,7 @@ async def issue(session: AsyncSession, request: AddressRequest, *, clock: Clock)
         raise UnknownAssetError(msg)
     # Locked, so that no two addresses get one index.
     account = await _locked_account(session, asset.chain_id)
+    await _check_limit(session, request.user_id, asset.chain_id, addresses_max)
     row = _derived(account, address_id, request, clock=clock)
     account.next_external_index += 1
     session.add(row)
@@ -127,6 +139,20 @@ def _derived(
         label=request.label,
         created_at=clock.now(),
     )
+
+
+async def _check_limit(
+    session: AsyncSession, user_id: str, chain_id: str, addresses_max: int
+) -> None:
+    # Each one is searched for in every block, for ever.
+    found = await session.exec(
+        select(func.count())
+        .select_from(ChainAddress)
+        .where(ChainAddress.user_id == user_id, ChainAddress.chain_id == chain_id)
+    )
+    if found.one() >= addresses_max:
+        msg = f"A customer has at most {addresses_max} addresses on one chain."
+        raise DepositAddressLimitError(msg)
 
 
 async def _locked_account(session: AsyncSession, chain_id: str) -> HdAccount:

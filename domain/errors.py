@@ -292,6 +292,12 @@ class WalletFrozenError(ConflictError):
     code, title = "wallet_frozen", "Outgoing operations are frozen"
 
 
+class DepositAddressLimitError(ConflictError):
+    """The customer has as many deposit addresses on this chain as one may have."""
+
+    code, title = "deposit_address_limit", "Too many deposit addresses"
+
+
 class HoldStateError(ConflictError):
     """The hold was captured, released or expired already, or does not cover the capture."""
 

@@ -59,6 +59,9 @@ class ApiSettings(_Process):
         default=timedelta(seconds=15),
         description="How long a request waits for a workflow's answer before 503.",
     )
+    deposit_addresses_max: int = Field(
+        default=1_000, ge=1, description="Deposit addresses of one customer on one chain."
+    )
     totp_issuer: str = Field(default="Strongroom", description="Name shown by authenticator apps.")
     stream_interval: timedelta = Field(
         default=timedelta(seconds=1),

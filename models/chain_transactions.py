@@ -135,8 +135,9 @@ class ChainAttempt(SQLModel, table=True):
     sequence: int
     """0 for the first, then one more for each replacement."""
     txid: str | None = Field(default=None, unique=True)
+    """Known once it is signed; where signatures are apart from it (BIP141), once it is exported."""
     raw: bytes | None = None
-    """Null while the attempt is only planned."""
+    """Null while the attempt is only planned, or signed elsewhere."""
     max_fee_minor: int = minor_units()
     """``maxFeePerGas`` in wei (EIP-1559), or satoshi per 1,000 virtual bytes."""
     priority_fee_minor: int = minor_units()
@@ -146,6 +147,8 @@ class ChainAttempt(SQLModel, table=True):
     fee_minor: int | None = minor_units(nullable=True)
     """The whole network fee of a UTXO attempt, known before it is signed."""
     signed_at: datetime | None = timestamp(nullable=True)
+    exported_at: datetime | None = timestamp(nullable=True)
+    """When it was handed out to be signed elsewhere: who has it can broadcast it at any time."""
     broadcast_at: datetime | None = timestamp(nullable=True)
     """When a node last took it, or may have."""
     last_error: str | None = None

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, UniqueConstraint, text
+from sqlalchemy import ARRAY, Column, Index, LargeBinary, String, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
 
 from models.columns import minor_units, timestamp
@@ -183,6 +183,13 @@ class Utxo(SQLModel, table=True):
     """The chain transaction that spends it; once that is signed, for ever."""
     spent_txid: str | None = None
     spent_block_hash: str | None = None
+    parent_spends: list[str] | None = Field(
+        default=None, sa_column=Column(ARRAY(String), nullable=True)
+    )
+    """Outpoints, ``txid:index``, that the coin's own transaction spends."""
+    rival_txid: str | None = None
+    """What spends one of those instead, while the coin is in no block: they exclude each other."""
+    rival_block_hash: str | None = None
     created_at: datetime = timestamp()
 
     __table_args__ = (

@@ -1,6 +1,6 @@
 """Planning on account chains (EVM): gas by dry run, and replacements by account nonce."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
@@ -66,7 +66,8 @@ class AccountPlanner:
         await self._check_funds(batch, planned)
         missing = await self._missing_allowances(planned)
         estimates = await self._estimates(planned, missing)
-        await self._store_plan(batch_id, planned, estimates, quote, missing)
+        by_id = {p.row.id: e for p, e in zip(planned, estimates, strict=True)}
+        await self._store_plan(batch_id, by_id, quote, missing)
 
     async def _missing_allowances(self, planned: Sequence[Planned]) -> frozenset[str]:
         """
@@ -138,12 +139,10 @@ class AccountPlanner:
     async def _store_plan(
         self,
         batch_id: str,
-        planned: Sequence[Planned],
-        estimates: Sequence[GasEstimate],
+        by_id: Mapping[str, GasEstimate],
         quote: FeeQuote,
         missing: frozenset[str],
     ) -> None:
-        by_id = {p.row.id: estimate for p, estimate in zip(planned, estimates, strict=True)}
         async with self._database.transaction() as session:
             batch = await locked_batch(session, batch_id)
             rows = await transactions_of(

@@ -33,6 +33,7 @@ from outgoing.records import (
     locked_batch,
     locked_wallet,
     payouts_of,
+    sealed_among,
     transactions_of,
 )
 from outgoing.refunds import post_and_refund
@@ -194,6 +195,29 @@ async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) ->
             await _separate(session, planned.row, clock=clock)
     left = await transactions_of(session, batch_id, ChainTransactionStatus.ALLOCATED)
     return len(left)
+
+
+async def set_aside_frozen(session: AsyncSession, batch_id: str, *, clock: Clock) -> None:
+    """
+    Take what pays a customer who was frozen meanwhile out of the batch, unless it is signed.
+
+    Its payouts are ready again: those of frozen customers wait there until the freeze is lifted,
+    the others for the next batch. Their money stays in flight; capturing it again posts nothing.
+    """
+    await locked_batch(session, batch_id)
+    allocated = await transactions_of(
+        session, batch_id, ChainTransactionStatus.ALLOCATED, lock=True
+    )
+    sealed = await sealed_among(session, [planned.row.id for planned in allocated])
+    for row in (p.row for p in allocated if p.row.kind == ChainTransactionKind.PAYOUT):
+        payouts = await payouts_of(session, [row.id], lock=True)
+        frozen = await frozen_among(session, {payout.user_id for payout in payouts})
+        if row.id in sealed or row.reason_code or not frozen:
+            continue
+        await abandon_allocated(session, row, clock=clock)
+        for payout in payouts:
+            payout.chain_transaction_id = None
+        move(session, payouts, PayoutStatus.READY, clock=clock, detail="set aside: frozen")
 
 
 async def _separate(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:

@@ -6,6 +6,7 @@ of them can ever be mined. Only confirmed coins are spent, so no transaction of 
 another that may yet be replaced, and no chain of unconfirmed ones grows.
 """
 
+import logging
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, exists, update
@@ -39,6 +40,8 @@ COINS_KEPT = 50
 While there are no more coins than this none is spent just because fees are low: each transaction
 locks its coins until it is confirmed, and a wallet of few coins would have none for the next.
 """
+
+logger = logging.getLogger(__name__)
 
 
 async def spendable(
@@ -81,7 +84,7 @@ def _has_rivals() -> ColumnElement[bool]:
         col(mined.txid) == col(Utxo.txid),
         col(rival.chain_transaction_id) == col(mined.chain_transaction_id),
         col(rival.id) != col(mined.id),
-        col(rival.raw).is_not(None),
+        col(rival.raw).is_not(None) | col(rival.exported_at).is_not(None),
     )
 
 
@@ -128,8 +131,7 @@ async def allocate(
     """
     network = network_of(row.chain_id)
     account = await _account(session, row.chain_id)
-    position = KeyPosition(INTERNAL, account.next_internal_index)
-    change = derive_address(row.chain_id, account.xpub, position)
+    change = await _next_internal(session, account, clock=clock)
     free = await spendable(session, row.chain_id, is_hot=True, lock=True)
     rate = attempt.max_fee_minor
     long_term_rate = network.long_term_sat_per_kvb
@@ -153,7 +155,7 @@ async def allocate(
     if selection.change_minor:
         row.change_address = change.address
         account.next_internal_index += 1
-        session.add(_internal_address(account, position, clock=clock))
+        session.add(change)
     attempt.change_minor, attempt.fee_minor = selection.change_minor, selection.fee_minor
     await lock(session, row, selection.coins)
     return True
@@ -180,6 +182,33 @@ def script_outputs(payouts: Sequence[Payout], network: Network) -> list[ScriptOu
     ]
 
 
+async def _next_internal(
+    session: AsyncSession, account: HdAccount, *, clock: Clock
+) -> ChainAddress:
+    """
+    Return the next address of our own, not yet added and not yet counted.
+
+    One that stands in the table already is passed over: whoever may hand out addresses could have
+    written it there, and nothing would ever be allocated again.
+    """
+    while True:
+        position = KeyPosition(INTERNAL, account.next_internal_index)
+        address = _internal_address(account, position, clock=clock)
+        taken = await session.exec(
+            select(ChainAddress.id).where(
+                (col(ChainAddress.id) == address.id)
+                | (
+                    (col(ChainAddress.chain_id) == address.chain_id)
+                    & (col(ChainAddress.lookup_key) == address.lookup_key)
+                )
+            )
+        )
+        if taken.first() is None:
+            return address
+        logger.critical("address %s was there before its time", address.address)
+        account.next_internal_index += 1
+
+
 def _internal_address(account: HdAccount, position: KeyPosition, *, clock: Clock) -> ChainAddress:
     derived = derive_address(account.chain_id, account.xpub, position)
     return ChainAddress(
@@ -196,9 +225,7 @@ def _internal_address(account: HdAccount, position: KeyPosition, *, clock: Clock
 async def take_internal(session: AsyncSession, chain_id: str, *, clock: Clock) -> ChainAddress:
     """Return a fresh address of our own."""
     account = await _account(session, chain_id)
-    address = _internal_address(
-        account, KeyPosition(INTERNAL, account.next_internal_index), clock=clock
-    )
+    address = await _next_internal(session, account, clock=clock)
     account.next_internal_index += 1
     session.add(address)
     await session.flush()

@@ -147,6 +147,21 @@ async def signed_attempts(
     return {attempt.chain_transaction_id: attempt for attempt in found}
 
 
+async def sealed_among(session: AsyncSession, transaction_ids: Sequence[str]) -> set[str]:
+    """
+    Return which of these chain transactions are signed, or may be elsewhere.
+
+    The database's function ``is_sealed`` says the same to its triggers.
+    """
+    found = await session.exec(
+        select(ChainAttempt.chain_transaction_id).where(
+            col(ChainAttempt.chain_transaction_id).in_(transaction_ids),
+            col(ChainAttempt.raw).is_not(None) | col(ChainAttempt.exported_at).is_not(None),
+        )
+    )
+    return set(found)
+
+
 async def unsettled_outflow(
     session: AsyncSession, *, wallet_address: str, asset: str, besides_batch: str
 ) -> int:

@@ -13,13 +13,16 @@ from typing import Protocol
 from domain.clock import Clock
 from domain.errors import (
     BroadcastUnknownError,
+    KeyUnavailableError,
     NonceTooLowError,
     SignerCeilingError,
     StrongroomError,
+    WalletFrozenError,
 )
 from domain.ports import ChainOutlet
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainTransactionStatus
+from outgoing.allocation import set_aside_frozen
 from outgoing.records import (
     locked_batch,
     signed_attempts,
@@ -27,6 +30,9 @@ from outgoing.records import (
 )
 
 BROADCASTS_AT_ONCE = 8
+
+SIGNERS_OWN = (SignerCeilingError.code, KeyUnavailableError.code, WalletFrozenError.code)
+"""Notes on a batch that the signer takes away again."""
 
 
 class Planner(Protocol):
@@ -123,12 +129,15 @@ class PostgresChainRunner:
         """
         Plan a replacement, in the same place at a higher fee, for each attempt that is stuck.
 
-        Returns how many attempts await the signer.
+        What the signer holds back for a frozen customer is taken out of the batch, so that its
+        place does not keep others waiting. Returns how many attempts await the signer.
 
         Raises:
             FeeAboveCeilingError: A replacement would cost more than the ceiling; repeat later.
         """
         async with self._waiting(batch_id):
+            async with self._database.transaction() as session:
+                await set_aside_frozen(session, batch_id, clock=self._clock)
             return await self._planner.plan_bumps(batch_id)
 
     @asynccontextmanager
@@ -144,7 +153,7 @@ class PostgresChainRunner:
     async def _note(self, batch_id: str, code: str | None) -> None:
         async with self._database.transaction() as session:
             batch = await locked_batch(session, batch_id)
-            if code is None and batch.waiting_for == SignerCeilingError.code:
+            if code is None and batch.waiting_for in SIGNERS_OWN:
                 # The signer's own note: what it has not signed waits, whatever the node says.
                 return
             if batch.waiting_for != code:

@@ -29,6 +29,7 @@ from models.payouts import Payout
 from models.wallets import Chain
 from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
+from outgoing.voids import give_up_void
 from payouts.history import move
 from payouts.money import settle_postings
 
@@ -45,9 +46,14 @@ logger = logging.getLogger(__name__)
 
 
 async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> SettleOutcome:
-    """Post every confirmed transaction of a batch that the ledger lacks; finish its payouts."""
+    """
+    Post every confirmed transaction of a batch that the ledger lacks; finish its payouts.
+
+    What can never be mined any more is given up.
+    """
     batch = await locked_batch(session, batch_id)
     chain = await session.get_one(Chain, batch.chain_id)
+    await give_up_void(session, batch, clock=clock)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     payer = await _payer(session, batch)
@@ -55,6 +61,7 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     for row in rows:
         unpaid_minor = _unpaid_minor(row, payouts)
         postings += _cost_postings(row, chain.native_asset, payer, clock, unpaid_minor=unpaid_minor)
+        postings += _refunded_postings(row, payouts, payer, clock)
     await _release_unswept(session, rows)
     await _finish(session, rows, payouts, postings, clock=clock)
     for row in rows:
@@ -64,8 +71,12 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
         row.settled_at = row.settled_at or clock.now()
         row.settlements += 1
     await session.flush()
+    is_done = await _open_count(session, batch_id) == 0
+    if is_done:
+        # Nobody asks for it again, so nobody would take the note away.
+        batch.waiting_for = batch.waiting_since = None
     return SettleOutcome(
-        is_done=await _open_count(session, batch_id) == 0,
+        is_done=is_done,
         to_notify=await _unnotified_count(session, batch_id),
         bump_after_s=chain.bump_after_s,
     )
@@ -209,6 +220,38 @@ def _cost_postings(
     if row.kind in _OWN_RULES:
         return postings
     return postings + _outflow_postings(row, _payer_of(row, payer), clock, unpaid_minor)
+
+
+def _refunded_postings(
+    row: ChainTransaction, payouts: Sequence[Payout], payer: str, clock: Clock
+) -> list[Posting]:
+    """
+    Return what went to payouts that were refunded, because their transaction was void.
+
+    A reorg deeper than what counts as settled has brought it back.
+    """
+    is_paid = row.status == ChainTransactionStatus.CONFIRMED
+    if row.kind != Kind.PAYOUT or row.settled_at is not None or not is_paid:
+        return []
+    its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
+    refunded_minor = sum(
+        payout.amount_minor
+        for place, payout in enumerate(its)
+        if payout.status == PayoutStatus.REFUNDED and place not in (row.failed_places or ())
+    )
+    if not refunded_minor:
+        return []
+    logger.critical("chain transaction %s paid %d that was refunded", row.id, refunded_minor)
+    return [
+        rules.unexplained_outflow(
+            chain_transaction_id=row.id,
+            settlement=row.settlements,
+            payer=payer,
+            asset=row.asset,
+            outflow_minor=refunded_minor,
+            at=clock.now(),
+        )
+    ]
 
 
 def _outflow_postings(

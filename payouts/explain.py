@@ -24,6 +24,17 @@ STEPS = {
     ),
 }
 
+REASONS = {
+    "input_gone": Explanation(
+        "A reorg took a coin that it spends, so it can never be mined; an operator must refund it.",
+        "input_gone",
+    ),
+}
+"""Why something was given up, where it is not the signer's refusal."""
+
+MOVED_ON = (ChainTransactionStatus.MINED, ChainTransactionStatus.ABANDONED)
+"""Where what holds its batch up is no matter to it."""
+
 
 async def explain(session: AsyncSession, detail: PayoutDetail, *, now: datetime) -> Explanation:
     """Return what the payout waits for, from what the database knows."""
@@ -65,7 +76,7 @@ def _on_the_way(
     row, batch = detail.chain_transaction, detail.batch
     if row is None or batch is None:
         return Explanation("In a batch.", "batch")
-    if batch.waiting_for and row.status != ChainTransactionStatus.MINED:
+    if batch.waiting_for and row.status not in MOVED_ON:
         return _held_up(batch.waiting_for, batch.waiting_since)
     match ChainTransactionStatus(row.status):
         case ChainTransactionStatus.ALLOCATED:
@@ -73,7 +84,7 @@ def _on_the_way(
         case ChainTransactionStatus.BROADCAST:
             return _block(detail, now=now)
         case known if known in STEPS:
-            return STEPS[known]
+            return REASONS.get(row.reason_code or "", STEPS[known])
         case _:
             return _confirmations(detail)
 

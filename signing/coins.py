@@ -14,7 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.coins import Coin, CoinOutput, KeyPosition, UnsignedCoinAttempt, arranged
 from domain.errors import SigningRefusedError
-from domain.hd import INTERNAL, derive_address
+from domain.hd import EXTERNAL, INTERNAL, derive_address
 from domain.scanning import Outpoint
 from domain.utxo.networks import network_of
 from domain.utxo.scripts import output_script
@@ -35,6 +35,11 @@ class CoinRow:
 
     coin: Coin
     is_hot: bool
+
+    @property
+    def is_deposit(self) -> bool:
+        """Tell whether it lies on an address that was handed out."""
+        return self.coin.position.branch == EXTERNAL
 
 
 async def coin_attempt(
@@ -57,6 +62,9 @@ async def coin_attempt(
     _require(bool(coins), "no coins")
     is_for_others = row.kind == ChainTransactionKind.PAYOUT
     _require(not is_for_others or all(each.is_hot for each in coins), "pays with deposits")
+    # A sweep of what is ours to pay with already would move nothing, and pay a fee for it.
+    is_sweep = row.kind == ChainTransactionKind.SWEEP
+    _require(not is_sweep or all(each.is_deposit for each in coins), "sweeps the hot wallet")
     total_minor = sum(output.amount_minor for output in outputs)
     _require(total_minor == row.amount_minor, "another amount")
     await _check_fee(session, row, attempt, unsigned)

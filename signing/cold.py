@@ -3,6 +3,8 @@ Signing where the keys are elsewhere: a UTXO chain whose seed was never given to
 
 The same transaction that the signer would sign is handed out as a PSBT (BIP174) and taken back
 signed. It passes the same checks, is stored in the same place, and its workflow goes on by itself.
+Once handed out it counts as signed: its txid is known, since no signature is part of it (BIP141),
+and the watcher recognizes it even if it is broadcast elsewhere and never taken back.
 """
 
 from collections.abc import Sequence
@@ -18,12 +20,13 @@ from domain.errors import ConflictError, ValidationError
 from domain.hd import account_path
 from domain.utxo.networks import network_of
 from domain.utxo.psbt import ColdAccount, signed_attempt, unsigned_psbt
+from domain.utxo.transactions import unsigned_transaction
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionStatus
 from models.deposits import ChainAddress, HdAccount
-from signing.checks import check_intent
 from signing.coins import coin_attempt
 from signing.hd import check_xpub
+from signing.permission import check_permission, lock_wallet
 from signing.signer import SIGNABLE
 
 
@@ -38,6 +41,8 @@ class ColdTask:
     asset: str
     amount_minor: int
     fee_minor: int
+    is_exported: bool
+    """It was handed out before, and may be signed already."""
 
 
 class ColdDesk:
@@ -92,18 +97,25 @@ class ColdDesk:
 
     async def export(self, attempt_id: str) -> bytes:
         """
-        Return the unsigned PSBT of a waiting transaction.
+        Return the unsigned PSBT of a waiting transaction, which counts as signed from now on.
+
+        Asked again it answers the same.
 
         Raises:
             ConflictError: It does not wait for a signature from elsewhere.
             SigningRefusedError: It is not what was asked for and approved.
+            WalletFrozenError: It pays for a customer who is frozen.
+            SignerCeilingError: The wallet's ceiling for the rolling hour is reached.
         """
         async with self._database.transaction() as session:
             row, attempt = await _waiting(session, attempt_id)
-            unsigned = await _checked(session, row, attempt)
+            unsigned = await self._checked(session, row, attempt)
             account = await _cold_account(session, row.chain_id)
             own = await _own_outputs(session, unsigned)
-        return unsigned_psbt(unsigned, account, own_outputs=own)
+            previous = await _previous(session, unsigned)
+            attempt.txid = bytes(unsigned_transaction(unsigned).txid()).hex()
+            attempt.exported_at = attempt.exported_at or self._clock.now()
+        return unsigned_psbt(unsigned, account, own_outputs=own, previous=previous)
 
     async def take_back(self, attempt_id: str, psbt: bytes) -> str:
         """
@@ -113,8 +125,8 @@ class ColdDesk:
             ValidationError: It is another transaction, or not signed by the account's keys.
         """
         async with self._database.transaction() as session:
-            row, attempt = await _waiting(session, attempt_id, lock=True)
-            unsigned = await _checked(session, row, attempt)
+            row, attempt = await _waiting(session, attempt_id)
+            unsigned = await self._checked(session, row, attempt)
             account = await _cold_account(session, row.chain_id)
             signed = signed_attempt(unsigned, account, psbt)
             attempt.raw, attempt.txid = signed.raw, signed.txid
@@ -123,6 +135,12 @@ class ColdDesk:
                 row.status = ChainTransactionStatus.SIGNED
                 row.updated_at = self._clock.now()
         return signed.txid
+
+    async def _checked(
+        self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+    ) -> UnsignedCoinAttempt:
+        await check_permission(session, row, attempt, now=self._clock.now())
+        return await coin_attempt(session, row, attempt)
 
 
 def _task(row: ChainTransaction, attempt: ChainAttempt) -> ColdTask:
@@ -134,25 +152,18 @@ def _task(row: ChainTransaction, attempt: ChainAttempt) -> ColdTask:
         asset=row.asset,
         amount_minor=row.amount_minor,
         fee_minor=attempt.fee_minor or 0,
+        is_exported=attempt.exported_at is not None,
     )
 
 
-async def _checked(
-    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
-) -> UnsignedCoinAttempt:
-    await check_intent(session, row, attempt)
-    return await coin_attempt(session, row, attempt)
-
-
-async def _waiting(
-    session: AsyncSession, attempt_id: str, *, lock: bool = False
-) -> tuple[ChainTransaction, ChainAttempt]:
+async def _waiting(session: AsyncSession, attempt_id: str) -> tuple[ChainTransaction, ChainAttempt]:
+    """Return a transaction that waits for a signature from elsewhere; locks wallet, then row."""
     attempt = await session.get(ChainAttempt, attempt_id)
     row = None
     if attempt is not None:
-        row = await session.get(
-            ChainTransaction, attempt.chain_transaction_id, with_for_update=lock or None
-        )
+        row = await session.get_one(ChainTransaction, attempt.chain_transaction_id)
+        await lock_wallet(session, row.wallet_address)
+        await session.refresh(row, with_for_update=True)
         await session.refresh(attempt)
     is_waiting = (
         row is not None
@@ -190,6 +201,17 @@ async def _own_outputs(
         )
     )
     return {a.address: KeyPosition(a.branch, a.index) for a in found}
+
+
+async def _previous(session: AsyncSession, unsigned: UnsignedCoinAttempt) -> dict[str, bytes]:
+    """Return the transactions of our own that made the coins; the signer knows no others."""
+    found = await session.exec(
+        select(ChainAttempt.txid, ChainAttempt.raw).where(
+            col(ChainAttempt.txid).in_({coin.outpoint.txid for coin in unsigned.inputs}),
+            col(ChainAttempt.raw).is_not(None),
+        )
+    )
+    return {str(txid): raw for txid, raw in found if raw is not None}
 
 
 async def _account(session: AsyncSession, chain_id: str) -> HdAccount | None:

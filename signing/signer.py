@@ -6,15 +6,19 @@ Bytes are stored before any node can see them, and an attempt that has bytes is 
 
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Protocol
 
-from sqlalchemy import func, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.errors import KeyUnavailableError, SignerCeilingError, SigningRefusedError
+from domain.disperse import Dispersal, Payment, batch_id_of
+from domain.errors import (
+    KeyUnavailableError,
+    SignerCeilingError,
+    SigningRefusedError,
+    WalletFrozenError,
+)
 from domain.ports import (
     CoinSigner,
     SignedAttempt,
@@ -32,14 +36,14 @@ from models.chain_transactions import (
     ChainTransactionKind,
     ChainTransactionStatus,
 )
-from models.wallets import Asset, SignerCeiling
-from signing.checks import check_intent
+from models.wallets import Asset
 from signing.coins import coin_attempt
+from signing.payouts import payouts_in
+from signing.permission import check_permission, lock_wallet
 
-CEILING_WINDOW = timedelta(hours=1)
 SIGNED = "signed"
-WAITING = (SignerCeilingError.code, KeyUnavailableError.code)
-"""What passes by itself or is mended in the environment; the batch asks again."""
+WAITING = (SignerCeilingError.code, KeyUnavailableError.code, WalletFrozenError.code)
+"""What passes by itself or is mended by an operator; the batch asks again."""
 
 SIGNABLE = (
     ChainTransactionStatus.ALLOCATED,
@@ -67,16 +71,14 @@ class PostgresBatchSigner:
         """
         Sign and store every attempt of the batch that has no bytes yet and is allowed now.
 
-        What would pass the wallet's ceiling waits for the rolling hour; what is not exactly what
-        was asked for and approved is never signed.
+        What would pass the wallet's ceiling waits for the rolling hour, and what pays a frozen
+        customer until that is lifted; what is not exactly what was asked for and approved is never
+        signed.
         """
         async with self._database.transaction() as session:
             batch = await session.get_one(ChainBatch, batch_id, with_for_update=True)
             # Batches of one wallet are signed in turn, or two could share one ceiling's rest.
-            await session.execute(
-                text("SELECT pg_advisory_xact_lock(7310, hashtext(:address))"),
-                {"address": batch.wallet_address},
-            )
+            await lock_wallet(session, batch.wallet_address)
             work = await self._unsigned(session, batch_id)
             signed = refused = waiting = 0
             code: str | None = None
@@ -113,17 +115,19 @@ class PostgresBatchSigner:
         self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
     ) -> str:
         """Return ``SIGNED``, or the code of what keeps it from being signed."""
+        if attempt.exported_at is not None:
+            # It was handed out and may be signed elsewhere by now: nothing here takes that back.
+            return KeyUnavailableError.code
         try:
-            await check_intent(session, row, attempt)
-            await self._check_ceiling(session, row)
+            await check_permission(session, row, attempt, now=self._clock.now())
             signed = await self._signed(session, row, attempt)
         except SigningRefusedError as refusal:
             logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
             if row.status == ChainTransactionStatus.ALLOCATED:
                 row.reason_code = SigningRefusedError.code
             return SigningRefusedError.code
-        except SignerCeilingError:
-            return SignerCeilingError.code
+        except (SignerCeilingError, WalletFrozenError) as wait:
+            return wait.code
         except KeyUnavailableError as error:
             # A key was taken from the environment too early; nothing is wrong with the payout.
             logger.error("cannot sign %s: %s", row.id, error.detail)  # noqa: TRY400
@@ -143,52 +147,37 @@ class PostgresBatchSigner:
         if row.chain_id.startswith(UTXO_NAMESPACE):
             return await self._signer.sign_coins(await coin_attempt(session, row, attempt))
         asset = await session.get_one(Asset, row.asset)
-        return await self._signer.sign(_unsigned_attempt(row, attempt, asset))
-
-    async def _check_ceiling(self, session: AsyncSession, row: ChainTransaction) -> None:
-        ceiling = await session.get(SignerCeiling, (row.wallet_address, row.asset))
-        is_own = row.kind in (ChainTransactionKind.SWEEP, ChainTransactionKind.FEE_CHILD)
-        if ceiling is None or is_own or await _has_bytes(session, row.id):
-            # A replacement pays the same thing again at most once: it was counted. What stays
-            # with us is not signed away.
-            return
-        since = self._clock.now() - CEILING_WINDOW
-        recent = (
-            select(ChainAttempt.chain_transaction_id)
-            .where(col(ChainAttempt.signed_at).is_not(None))
-            .group_by(col(ChainAttempt.chain_transaction_id))
-            .having(func.min(ChainAttempt.signed_at) > since)
-        )
-        found = await session.exec(
-            select(func.coalesce(func.sum(ChainTransaction.amount_minor), 0)).where(
-                ChainTransaction.wallet_address == row.wallet_address,
-                ChainTransaction.asset == row.asset,
-                col(ChainTransaction.id).in_(recent),
-            )
-        )
-        if int(found.one()) + row.amount_minor > ceiling.per_hour_minor:
-            raise SignerCeilingError
+        dispersal = await _dispersal(session, row, asset)
+        return await self._signer.sign(_unsigned_attempt(row, attempt, asset, dispersal))
 
 
-async def _has_bytes(session: AsyncSession, transaction_id: str) -> bool:
-    found = await session.exec(
-        select(ChainAttempt.id).where(
-            ChainAttempt.chain_transaction_id == transaction_id,
-            col(ChainAttempt.raw).is_not(None),
-        )
+async def _dispersal(
+    session: AsyncSession, row: ChainTransaction, asset: Asset
+) -> Dispersal | None:
+    """Return what the disperse contract is asked for, from the payouts that were checked."""
+    if row.disperse_address is None:
+        return None
+    payouts = await payouts_in(session, row)
+    return Dispersal(
+        batch_id=batch_id_of(row.id),
+        contract_address=row.disperse_address,
+        sender=row.wallet_address,
+        payments=tuple(Payment(p.destination, p.amount_minor) for p in payouts),
+        token_address=asset.contract_address,
     )
-    return found.first() is not None
 
 
 def _unsigned_attempt(
-    row: ChainTransaction, attempt: ChainAttempt, asset: Asset
+    row: ChainTransaction, attempt: ChainAttempt, asset: Asset, dispersal: Dispersal | None
 ) -> UnsignedAttempt:
     is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
     transfer = Transfer(
         wallet_address=row.wallet_address,
-        destination=str(row.destination),
+        destination=row.destination or "",
         amount_minor=row.amount_minor,
         contract_address=None if is_filler else asset.contract_address,
+        dispersal=dispersal,
+        is_approval=row.kind == ChainTransactionKind.TOKEN_APPROVAL,
     )
     if row.account_nonce is None or row.gas_limit is None:
         msg = "no account nonce"

@@ -20,6 +20,7 @@ from domain.scanning import ScannedBlock
 from models.chain_transactions import ChainBlock
 from models.deposits import ChainDeposit, Utxo
 from watcher.fates import unmine
+from watcher.origins import forget_rivals, note_origins
 
 BLOCKS_KEPT = 20_000
 """Deepest reorg we can follow; older block hashes are forgotten."""
@@ -67,7 +68,12 @@ async def is_next(session: AsyncSession, chain_id: str, block: ScannedBlock) -> 
 async def advance(
     session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock], *, clock: Clock
 ) -> None:
-    """Move the cursor over these blocks and forget what lies too deep to come back."""
+    """
+    Move the cursor over these blocks and forget what lies too deep to come back.
+
+    Their coins are recorded before, as part of the same unit of work.
+    """
+    await note_origins(session, chain_id, blocks)
     now = clock.now()
     await session.execute(
         insert(ChainBlock),
@@ -146,3 +152,4 @@ async def _displace_coins(session: AsyncSession, block: ChainBlock) -> None:
         .where(col(Utxo.chain_id) == block.chain_id, col(Utxo.spent_block_hash) == block.hash)
         .values(spent_txid=None, spent_block_hash=None)
     )
+    await forget_rivals(session, block.chain_id, block.hash)

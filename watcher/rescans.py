@@ -12,6 +12,7 @@ from models.chain_transactions import ChainBlock
 from models.deposits import Rescan
 from models.wallets import Chain
 from watcher.cursor import cursor_of, hold
+from watcher.origins import note_origins
 
 BLOCKS_PER_ROUND = 128
 """A rescan shares the watcher's rounds, and must not keep it from the tip."""
@@ -47,6 +48,7 @@ class Rescanner:
             arrived = await arrivals.arrivals_in(session, chain.id, blocks)
             rescan.found += await arrivals.record(session, chain, arrived, clock=self._clock)
             await arrivals.spend(session, chain.id, blocks)
+            await note_origins(session, chain.id, blocks)
             if blocks:
                 rescan.next_height = blocks[-1].height + 1
             if rescan.next_height > min(rescan.to_height, last.height):

@@ -20,6 +20,7 @@ from api.schemas.payouts import AssetText, ListScope
 from deposits.addresses import AddressRequest, DepositAddress, find, issue, list_addresses
 from domain.errors import (
     AccountNotReadyError,
+    DepositAddressLimitError,
     DepositAddressNotFoundError,
     IdempotencyKeyInvalidError,
     IdempotencyKeyMissingError,
@@ -50,6 +51,7 @@ _ONE = (*SESSION_PROBLEMS, DepositAddressNotFoundError, ValidationError)
         IdempotencyKeyReusedError,
         UnknownAssetError,
         AccountNotReadyError,
+        DepositAddressLimitError,
     ),
 )
 async def create_deposit_address(
@@ -73,7 +75,12 @@ async def create_deposit_address(
         idempotency_key=idempotency_key,
     )
     async with state.database.transaction() as session:
-        found = await issue(session, request, clock=state.clock)
+        found = await issue(
+            session,
+            request,
+            clock=state.clock,
+            addresses_max=state.settings.deposit_addresses_max,
+        )
     response.headers["Location"] = f"{state.settings.public_url}{router.prefix}/{found.row.id}"
     return deposit_address_view(found)
 

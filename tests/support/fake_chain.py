@@ -169,6 +169,18 @@ class FakeChain:
         self._answer()
         return self._state.balances.get((contract_address, address), 0)
 
+    async def allowance_minor(self, owner: str, spender: str, *, contract_address: str) -> int:
+        """Return nothing: no token of this chain lets another move it."""
+        del owner, spender, contract_address
+        self._answer()
+        return 0
+
+    async def code(self, address: str) -> bytes:
+        """Return nothing: there are no contracts but tokens, whose code nobody asks for."""
+        del address
+        self._answer()
+        return b""
+
     async def account_nonce(self, address: str) -> int:
         self._answer()
         return self._state.nonces.get(address, 0)

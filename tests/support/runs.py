@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlmodel import col, select
 
+from domain.disperse import runtime_code
 from domain.ids import DECISION, PAYOUT, PAYOUT_RUN, derived_id, new_id
 from domain.payouts import DecisionKind
 from domain.runs import (
@@ -21,6 +22,17 @@ from tests.support.books import CHAIN, FEE_MINOR, Books
 
 FIRST_LINE = 2
 """The header is line 1."""
+
+
+DISPERSE = "0x5FC8d32690cc91D4c39d9d3abcBD16989F875707"
+
+
+async def allow_dispersals(books: Books, *, outputs_max: int = 3) -> None:
+    """Put our contract onto the scripted chain, for so many payouts in one transaction."""
+    books.chain.codes[DISPERSE] = runtime_code()
+    await books.execute(
+        f"UPDATE chain SET disperse_address = '{DISPERSE}', outputs_max = {outputs_max}"  # noqa: S608
+    )
 
 
 class Runs:

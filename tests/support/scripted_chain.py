@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from domain.coins import UnsignedCoinAttempt
+from domain.disperse import Dispersal
 from domain.errors import StrongroomError
 from domain.ports import (
     Block,
@@ -31,7 +32,7 @@ class ScriptedSigner:
 
     async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
         self.signed.append(attempt)
-        raw = json.dumps(asdict(attempt), sort_keys=True).encode()
+        raw = json.dumps(asdict(attempt), sort_keys=True, default=bytes.hex).encode()
         return SignedAttempt(raw, txid_of(raw))
 
     async def sign_coins(self, attempt: UnsignedCoinAttempt) -> SignedAttempt:
@@ -55,6 +56,9 @@ class ScriptedChain:
     reverts: set[str] = field(default_factory=set)
     """Destinations whose transfers are mined as failed."""
     swallows: set[str] = field(default_factory=set)
+    allowances: dict[str, int] = field(default_factory=dict)
+    """What our contract may move, by token."""
+    codes: dict[str, bytes] = field(default_factory=dict)
     """Destinations that get nothing although our wallet pays."""
     surcharge_minor: int = 0
     """What a transfer takes from our wallet on top of its amount."""
@@ -168,6 +172,8 @@ class ScriptedChain:
             return None
         block, succeeded, fee_minor = self._receipts[txid]
         outflow_minor = transfer.amount_minor + self.surcharge_minor if succeeded else 0
+        if succeeded and transfer.dispersal is not None:
+            return self._dispersed(txid, transfer.dispersal)
         succeeded = succeeded and transfer.destination not in self.swallows
         return Receipt(
             txid,
@@ -178,6 +184,36 @@ class ScriptedChain:
             outflow_minor,
             transfer.amount_minor if succeeded else 0,
         )
+
+    def _dispersed(self, txid: str, dispersal: Dispersal) -> Receipt:
+        block, _, fee_minor = self._receipts[txid]
+        failed = tuple(
+            place
+            for place, payment in enumerate(dispersal.payments)
+            if payment.recipient in self.swallows
+        )
+        paid_minor = sum(
+            payment.amount_minor
+            for place, payment in enumerate(dispersal.payments)
+            if place not in failed
+        )
+        return Receipt(
+            txid,
+            block.height,
+            block.hash,
+            succeeded=True,
+            network_fee_minor=fee_minor,
+            outflow_minor=paid_minor,
+            received_minor=paid_minor,
+            failed_places=failed,
+        )
+
+    async def allowance_minor(self, owner: str, spender: str, *, contract_address: str) -> int:
+        del owner, spender
+        return self.allowances.get(contract_address, 0)
+
+    async def code(self, address: str) -> bytes:
+        return self.codes.get(address, b"")
 
     async def balance_minor(self, address: str, *, contract_address: str | None = None) -> int:
         del address

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
 from domain.ids import new_id
@@ -51,6 +52,25 @@ class TestAddress:
 
         assert {a.status_code for a in answers} == {201}
         assert len({a.json()["address"] for a in answers}) == 10
+
+    async def test_is_refused_to_who_has_too_many_on_that_chain(self, bank: Bank) -> None:
+        await add_bitcoin(bank)
+        for asset in ("ETH", "USD"):
+            await ask_for_address(bank, asset, key=f"first {asset}")
+        settings = bank.state.settings.model_copy(update={"deposit_addresses_max": 2})
+        async with bank.without(settings=settings) as client:
+
+            async def ask(asset: str, key: str) -> httpx.Response:
+                headers = bank.customer.headers | {"Idempotency-Key": key}
+                body = {"asset": asset}
+                return await client.post("/v1/deposit-addresses", json=body, headers=headers)
+
+            one_more = await ask("USD", "second USD")
+            the_same = await ask("USD", "first USD")
+            elsewhere = await ask("BTC", "first BTC")
+
+        assert (one_more.status_code, code_of(one_more)) == (409, "deposit_address_limit")
+        assert (the_same.status_code, elsewhere.status_code) == (201, 201)
 
     async def test_is_one_for_one_key(self, bank: Bank) -> None:
         answers = await asyncio.gather(*(ask_for_address(bank, key="k") for _ in range(10)))

@@ -2,11 +2,14 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from domain.errors import InvariantError, KeyUnavailableError
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.ports import SignedAttempt, SignOutcome, UnsignedAttempt
 from models.chain_transactions import ChainTransactionStatus as Status
+from models.deposits import UserFreeze
 from tests.support.books import HOT, OTHER_DESTINATION, Books
 
 NOBODY = SignOutcome(signed=0, refused=0, waiting=0)
@@ -287,6 +290,71 @@ class TestRefusal:
         assert (row.status, row.reason_code) == (Status.BROADCAST, None)
 
 
+class TestFrozenCustomer:
+    async def frozen(self, books: Books, user_id: str = "u1") -> None:
+        async with books.worker.transaction() as session:
+            session.add(UserFreeze(id=f"frz_{user_id}", user_id=user_id))
+
+    async def lifted(self, books: Books) -> None:
+        await books.execute("UPDATE user_freeze SET lifted_at = now()")
+
+    async def test_is_paid_nothing_until_the_freeze_is_lifted(self, books: Books) -> None:
+        batch_id = await books.allocated(100)
+        await self.frozen(books)
+        assert await books.signer.sign(batch_id) == WAITING
+        assert books.keys.signed == []
+        assert (await books.batch(batch_id)).waiting_for == "wallet_frozen"
+        await self.lifted(books)
+        assert await books.signer.sign(batch_id) == SIGNED
+        assert (await books.batch(batch_id)).waiting_for is None
+
+    async def test_can_be_refunded_while_the_signer_waits(self, books: Books) -> None:
+        batch_id = await books.allocated(100)
+        before = await books.money()
+        await self.frozen(books)
+        await books.signer.sign(batch_id)
+        (payout,) = await books.payouts()
+        outcome = await books.log.refund(OperatorAction(payout.id, "op"))
+        assert outcome.status == PayoutStatus.REFUNDED
+        assert (await books.money())[0] == before[0] + 110
+
+    async def test_does_not_keep_later_nonces_waiting(self, books: Books) -> None:
+        await books.deposit("u2", "ETH", 1_000)
+        await books.freeze(amount_minor=100)
+        batch_id = await books.allocated(200, user_id="u2")
+        await self.frozen(books)
+        assert await books.signer.sign(batch_id) == SignOutcome(signed=1, refused=0, waiting=1)
+        await books.runner.broadcast(batch_id)
+        await books.runner.plan_bumps(batch_id)
+        assert await books.signer.sign(batch_id) == SIGNED
+        assert sorted(a.account_nonce for a in books.keys.signed) == [0, 1]
+        (waiting,) = [p for p in await books.payouts() if p.user_id == "u1"]
+        assert waiting.status == PayoutStatus.READY
+        await self.lifted(books)
+        again = await prepared(books)
+        assert await books.signer.sign(again) == SIGNED
+        assert [a.transfer.amount_minor for a in books.keys.signed if a.account_nonce == 2] == [100]
+        await books.assert_sound()
+
+    async def test_can_be_refunded_after_it_was_set_aside(self, books: Books) -> None:
+        before = await books.money()
+        batch_id = await books.allocated(100)
+        await self.frozen(books)
+        await books.runner.plan_bumps(batch_id)
+        (payout,) = await books.payouts()
+        assert payout.status == PayoutStatus.READY
+        await books.log.refund(OperatorAction(payout.id, "op"))
+        assert await books.money() == before
+        await books.assert_sound()
+
+    async def test_does_not_stop_the_replacement_of_what_is_on_its_way(self, books: Books) -> None:
+        batch_id = await books.broadcast(100)
+        await self.frozen(books)
+        books.wait(61)
+        await books.runner.plan_bumps(batch_id)
+        assert await books.signer.sign(batch_id) == SIGNED
+
+
 class TestSealing:
     """Once bytes exist for an intent, the intent stands: even a worker gone mad pays it once."""
 
@@ -322,6 +390,45 @@ class TestSealing:
             await books.execute(
                 *COPY_OF_THE_TRANSACTION, "UPDATE payout SET chain_transaction_id = 'ctx_copy'"
             )
+
+    @pytest.mark.parametrize(
+        "column", ["raw = '\\x00'", "txid = '0x00'", "signed_at = now()", "exported_at = now()"]
+    )
+    async def test_lets_the_signer_alone_write_bytes(self, books: Books, column: str) -> None:
+        await books.allocated(100)
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            async with books.worker.transaction() as session:
+                await session.execute(text(f"UPDATE chain_attempt SET {column}"))  # noqa: S608
+
+    @pytest.mark.parametrize(
+        ("column", "value"),
+        [
+            ("raw", "'\\x00'"),
+            ("txid", "'0x00'"),
+            ("signed_at", "now()"),
+            ("exported_at", "now()"),
+        ],
+    )
+    async def test_lets_nobody_plan_what_is_signed_already(
+        self, books: Books, column: str, value: str
+    ) -> None:
+        await books.allocated(100)
+        with pytest.raises(DBAPIError, match="planned before it is signed"):
+            async with books.worker.transaction() as session:
+                await session.execute(
+                    text(
+                        "INSERT INTO chain_attempt (id, chain_transaction_id, sequence,"  # noqa: S608
+                        f" max_fee_minor, priority_fee_minor, created_at, {column}) SELECT"
+                        f" 'att_new', id, 1, 20, 2, now(), {value} FROM chain_transaction"
+                    )
+                )
+
+    async def test_keeps_a_signed_transaction_from_being_given_up(self, books: Books) -> None:
+        batch_id = await books.allocated(100)
+        await books.signer.sign(batch_id)
+        with pytest.raises(DBAPIError, match="not given up"):
+            async with books.worker.transaction() as session:
+                await session.execute(text("UPDATE chain_transaction SET status = 'abandoned'"))
 
     async def test_keeps_its_rows_from_being_deleted(self, books: Books) -> None:
         batch_id = await books.allocated(100)

@@ -5,8 +5,13 @@ import asyncio
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import select
 
-from models.deposits import Utxo
+from domain.coins import KeyPosition
+from domain.hd import derive_address
+from models.chain_transactions import ChainAttempt, ChainTransaction
+from models.deposits import ChainAddress, HdAccount, Utxo
+from sweeps.coins import CoinSweeper
 from tests.support.coin_books import UNIT, CoinBooks
 
 
@@ -76,9 +81,62 @@ class TestWorkerRole:
         outcome = await books.signer.sign(batch_id)
         assert (outcome.signed, outcome.refused) == (0, 1)
 
+    async def test_cannot_have_the_hot_wallet_swept_into_fees(
+        self, books: CoinBooks, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await books.node.fund(await books.address(), UNIT // 8)
+        await books.mine(2)
+        sweeper = CoinSweeper(books.worker, books.outlet, books.clock)
+        (batch_id,) = (await sweeper.plan(is_forced=True)).batches
+        async with books.worker.transaction() as session:
+            (coin,) = await session.exec(select(Utxo).where(Utxo.amount_minor == UNIT))
+            (row,) = await session.exec(select(ChainTransaction))
+            (attempt,) = await session.exec(select(ChainAttempt))
+            coin.locked_by, coin.is_hot = row.id, False
+            row.amount_minor += UNIT - 1_000
+            attempt.fee_minor = (attempt.fee_minor or 0) + 1_000
+        assert (await books.signer.sign(batch_id)).refused == 1
+        assert "sweeps the hot wallet" in caplog.text
+
 
 @pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
 class TestApiRole:
+    def change_address(self, account: HdAccount, *, branch: int) -> ChainAddress:
+        derived = derive_address(account.chain_id, account.xpub, KeyPosition(1, 1))
+        return ChainAddress(
+            id="adr_squatted",
+            chain_id=account.chain_id,
+            address=derived.address,
+            lookup_key=derived.lookup_key,
+            branch=branch,
+            index=1,
+        )
+
+    async def account(self, books: CoinBooks) -> HdAccount:
+        async with books.owner.transaction() as session:
+            return await session.get_one(HdAccount, books.chain_id)
+
+    async def test_cannot_write_an_address_of_our_own(self, books: CoinBooks) -> None:
+        address = self.change_address(await self.account(books), branch=1)
+        with pytest.raises(DBAPIError, match="permission denied"):
+            async with books.api.transaction() as session:
+                session.add(address)
+
+    async def test_cannot_jam_allocation_with_the_next_one_as_handed_out(
+        self, books: CoinBooks
+    ) -> None:
+        account = await self.account(books)
+        assert account.next_internal_index == 1
+        async with books.api.transaction() as session:
+            session.add(self.change_address(account, branch=0))
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 100_000)
+        batch_id = await books.broadcast()
+        await books.mine(2)
+        assert (await books.log.settle(batch_id)).is_done
+        assert await books.node.balance(destination) == 100_000
+        await books.assert_books_equal_chain()
+
     async def test_cannot_have_strangers_payments_credited(self, books: CoinBooks) -> None:
         stranger = books.node.fresh_address()
         ours = await books.address()

@@ -1,0 +1,211 @@
+"""Lines of runs on their way through batches: shared transactions, one hold, each paid once."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
+from domain.runs import RunStatus
+from ledger import chart
+from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
+from tests.support.books import FEE_MINOR, TOKEN, Books
+from tests.support.runs import DISPERSE, Runs, allow_dispersals
+
+AMOUNTS = (100, 200, 300, 400)
+HOT_MINOR = 10_000
+
+
+@pytest.fixture
+async def tampered(books: Books) -> Runs:
+    """Return runs whose books need not be sound in the end."""
+    for asset in ("ETH", "USD"):
+        await books.deposit("u1", asset, HOT_MINOR)
+    await allow_dispersals(books)
+    return Runs(books)
+
+
+@pytest.fixture
+async def runs(tampered: Runs) -> AsyncIterator[Runs]:
+    yield tampered
+    await tampered.books.assert_sound()
+
+
+async def mined(books: Books, batch_id: str) -> None:
+    books.chain.mine(3)
+    await books.watch.watch_once()
+    await books.log.settle(batch_id)
+
+
+async def on_the_wire(books: Books) -> str:
+    batch_id = await books.claim()
+    await books.runner.prepare(batch_id)
+    assert await books.log.allocate(batch_id)
+    outcome = await books.signer.sign(batch_id)
+    assert (outcome.refused, outcome.waiting) == (0, 0)
+    await books.runner.broadcast(batch_id)
+    return batch_id
+
+
+class TestPaying:
+    async def test_shares_transactions_and_postings(self, runs: Runs) -> None:
+        books = runs.books
+        run_id = await runs.started(*AMOUNTS)
+        batch_id = await on_the_wire(books)
+        sent = await books.transactions(batch_id)
+        assert [row.disperse_address for row in sent] == [DISPERSE, None]
+        assert await books.money() == (HOT_MINOR - 1_000 - 4 * FEE_MINOR, 0)
+        assert await books.in_flight() == 1_000 + 4 * FEE_MINOR
+        await mined(books, batch_id)
+        assert await books.in_flight() == 0
+        assert await books.balance(chart.SERVICE_FEES) == 4 * FEE_MINOR
+        outcomes = await books.log.unnotified(batch_id)
+        assert {o.run_id for o in outcomes} == {run_id}
+        standing = await runs.desk.advance(run_id)
+        assert (standing.status, standing.lines) == (RunStatus.FINISHED, {"settled": 4})
+
+    async def test_allows_the_contract_to_move_a_token_once(self, runs: Runs) -> None:
+        books = runs.books
+        await runs.started(*AMOUNTS, asset="USD")
+        batch_id = await on_the_wire(books)
+        sent = await books.transactions(batch_id)
+        assert sent[0].kind == ChainTransactionKind.TOKEN_APPROVAL
+        assert sent[0].destination == DISPERSE
+        await mined(books, batch_id)
+        books.chain.allowances[TOKEN] = 2**256 - 1
+        await runs.start(await runs.upload(AMOUNTS, asset="USD"), key="again")
+        kinds = {row.kind for row in await books.transactions(await on_the_wire(books))}
+        assert kinds == {ChainTransactionKind.PAYOUT}
+
+    async def test_pays_the_others_back_where_a_recipient_fails(self, runs: Runs) -> None:
+        books = runs.books
+        run_id = await runs.started(100, 200, 300)
+        failing = (await runs.lines(run_id))[1]
+        books.chain.swallows.add(failing.destination)
+        batch_id = await on_the_wire(books)
+        await mined(books, batch_id)
+        lines = await runs.lines(run_id)
+        assert [line.status for line in lines] == ["settled", "refunded", "settled"]
+        assert lines[1].reason_code == "recipient_failed"
+        assert await books.money() == (HOT_MINOR - 400 - 2 * FEE_MINOR, 0)
+        assert await books.balance(chart.SUSPENSE) == 0
+        assert (await runs.desk.advance(run_id)).status == RunStatus.FINISHED
+
+    async def test_that_reverts_pays_everybody_back(self, runs: Runs) -> None:
+        books = runs.books
+        run_id = await runs.started(100, 200, 300)
+        batch_id = await on_the_wire(books)
+        books.chain.reverts.add("")
+        await mined(books, batch_id)
+        assert {line.status for line in await runs.lines(run_id)} == {PayoutStatus.REFUNDED}
+        assert await books.money() == (HOT_MINOR, 0)
+
+    async def test_takes_single_payouts_along(self, runs: Runs) -> None:
+        books = runs.books
+        await books.freeze(amount_minor=50)
+        await runs.started(100, 200)
+        (row,) = await books.transactions(await on_the_wire(books))
+        assert (row.amount_minor, row.disperse_address) == (350, DISPERSE)
+
+
+class TestGivenUp:
+    async def test_lines_keep_their_money_in_flight_and_are_paid_later(self, runs: Runs) -> None:
+        """The signer refuses, so each is tried again alone: nothing is captured twice."""
+        books = runs.books
+        run_id = await runs.started(100, 200, 300)
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        await books.log.allocate(batch_id)
+        await books.execute("UPDATE chain SET max_fee_ceiling_minor = 1")
+        assert (await books.signer.sign(batch_id)).refused == 1
+        await books.log.give_up_refused(batch_id)
+        assert {line.status for line in await runs.lines(run_id)} == {PayoutStatus.READY}
+        assert await books.in_flight() == 600 + 3 * FEE_MINOR
+        await books.execute("UPDATE chain SET max_fee_ceiling_minor = 1000")
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        again = await on_the_wire(books)
+        assert len(await books.transactions(again)) == 3
+        await mined(books, again)
+        assert (await runs.desk.advance(run_id)).lines == {"settled": 3}
+        assert await books.in_flight() == 0
+
+    async def test_lines_can_be_cancelled_or_refunded_from_there(self, runs: Runs) -> None:
+        books = runs.books
+        run_id = await runs.started(100, 200, 300)
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        await books.log.allocate(batch_id)
+        first, *_ = await runs.lines(run_id)
+        await books.log.refund(OperatorAction(first.id, "op"))
+        standing = await runs.cancel(run_id)
+        assert standing.lines == {"refunded": 1, "cancelled": 2}
+        assert standing.status == RunStatus.FINISHED
+        assert await books.money() == (HOT_MINOR, 0)
+        assert await books.in_flight() == 0
+
+
+class TestSigner:
+    """It believes nobody: what a taken-over worker writes is not signed."""
+
+    async def refused(self, runs: Runs, run_id: str, *statements: str) -> None:
+        books = runs.books
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        await books.log.allocate(batch_id)
+        await books.tamper(*(s.format(run=run_id, batch=batch_id) for s in statements))
+        outcome = await books.signer.sign(batch_id)
+        assert (outcome.signed, outcome.refused) == (0, 1)
+        (row,) = await books.transactions(batch_id)
+        assert row.status == ChainTransactionStatus.ALLOCATED
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE payout SET is_captured = false WHERE run_id = '{run}' AND line_number = 2",
+            "UPDATE payout SET destination = '0x' || repeat('11', 20) WHERE line_number = 2",
+            "UPDATE payout SET user_id = 'u2' WHERE line_number = 2",
+            "UPDATE hold SET captured_minor = captured_minor - 1",
+            "UPDATE payout_run SET status = 'draft'",
+            "UPDATE run_decision SET decision = 'reject'",
+            "UPDATE run_decision SET line_numbers = ARRAY[2, 3]",
+            "DELETE FROM run_decision WHERE approver_id = 'a1'",
+            "UPDATE app_user SET roles = '{{}}' WHERE id = 'a1'",
+            "UPDATE chain_transaction SET disperse_address = '0x' || repeat('22', 20)",
+            "UPDATE chain_transaction SET amount_minor = 601",
+        ],
+    )
+    async def test_refuses(self, tampered: Runs, statement: str) -> None:
+        runs = tampered
+        await runs.books.set_policy(
+            {"rules": [{"asset": "*", "up_to_minor": None, "approvals": 2}]}
+        )
+        run_id = await runs.started(100, 200, 300)
+        await runs.decide(run_id, "a1")
+        await runs.decide(run_id, "a2", lines="2-4")
+        await self.refused(runs, run_id, statement)
+
+    async def test_refuses_a_line_whose_money_was_given_back(self, runs: Runs) -> None:
+        books = runs.books
+        run_id = await runs.started(100, 200)
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        await books.log.allocate(batch_id)
+        first, *_ = await runs.lines(run_id)
+        await books.log.refund(OperatorAction(first.id, "op"))
+        await books.execute("UPDATE payout SET status = 'ready', chain_transaction_id = NULL")
+        again = await books.claim()
+        await books.runner.prepare(again)
+        await books.log.allocate(again)
+        assert (await books.signer.sign(again)).refused == 1
+
+    async def test_signs_what_enough_people_approved_line_by_line(self, runs: Runs) -> None:
+        await runs.books.set_policy(
+            {"rules": [{"asset": "*", "up_to_minor": None, "approvals": 2}]}
+        )
+        run_id = await runs.started(100, 200, 300)
+        await runs.decide(run_id, "a1", lines="2-3")
+        await runs.decide(run_id, "a2", lines="2-3")
+        await runs.decide(run_id, "a3", lines="4", kind=DecisionKind.REJECT)
+        await mined(runs.books, await on_the_wire(runs.books))
+        assert (await runs.desk.advance(run_id)).lines == {"settled": 2, "rejected": 1}
+        assert await runs.books.money() == (HOT_MINOR - 300 - 2 * FEE_MINOR, 0)
