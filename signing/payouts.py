@@ -157,7 +157,7 @@ def _check_decisions(
     require(enough, f"{len(approvers)} of {needed.approvals} approvals")
 
 
-def _texts(values: set[str]) -> BindParameter[list[str]]:
+def _texts(values: set[str]) -> BindParameter[Sequence[str]]:
     return bindparam(None, sorted(values), ARRAY(String))
 
 
