@@ -18,7 +18,7 @@ from models.payouts import Payout
 from outgoing.allocation import abandon_allocated
 from outgoing.records import locked_batch, payouts_of, sealed_among
 from outgoing.refunds import post_and_refund
-from outgoing.voids import give_up_void
+from outgoing.voids import give_up_void_in
 from payouts.history import locked_payout, move, outcome_of
 
 OPERATOR_REFUND = "refunded_by_operator"
@@ -147,7 +147,7 @@ async def _locked_pair(
     if seen is None:
         msg = "The payout is not in a batch; cancel it instead."
         raise PayoutStateError(msg)
-    await give_up_void(session, await locked_batch(session, seen.batch_id), clock=clock)
+    await give_up_void_in(session, await locked_batch(session, seen.batch_id), clock=clock)
     row = await session.get_one(
         ChainTransaction, seen.id, with_for_update=True, populate_existing=True
     )

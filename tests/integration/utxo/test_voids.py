@@ -100,17 +100,23 @@ class TestPayout:
         await books.assert_books_equal_chain()
 
     async def test_goes_with_what_its_coin_was_made_from(self, books: CoinBooks) -> None:
-        await large_payout(books)
+        first, _ = await large_payout(books)
         await books.mine(2)
+        await books.log.settle(first)
         await books.give("u1", UNIT)
         await books.freeze(books.node.fresh_address(), UNIT // 5)
         second = await books.broadcast()
-        (row,) = [row for row in await books.transactions() if row.batch_id == second]
         await books.node.reorg(3, drop=[(await coin_of(books, UNIT)).txid])
         await books.look()
-        await books.log.settle(second)
-        (row,) = [row for row in await books.transactions() if row.batch_id == second]
-        assert (row.status, row.reason_code) == (Status.ABANDONED, "input_gone")
+        by_batch = {row.batch_id: row for row in await books.transactions()}
+        assert {row.reason_code for row in by_batch.values()} == {"input_gone"}
+        # The books follow: what was settled has not left after all.
+        assert (by_batch[first].status, by_batch[second].status) == (
+            Status.REVERTED,
+            Status.ABANDONED,
+        )
+        assert -await books.balance(chart.omnibus_hot(books.chain_id)) == UNIT + UNIT // 2
+        assert not any(coin.locked_by for coin in await books.coins())
 
     async def test_shows_in_the_books_if_it_is_mined_after_its_refund(
         self, books: CoinBooks
