@@ -12,8 +12,6 @@ from payouts.queries import payout_detail
 from sweeps.coins import CoinSweeper
 from tests.support.coin_books import UNIT, CoinBooks
 
-pytestmark = pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
-
 
 @pytest.fixture
 async def books(coin_books: CoinBooks) -> CoinBooks:
@@ -39,6 +37,7 @@ async def refund(books: CoinBooks, payout_id: str) -> PayoutStatus:
     return (await books.log.refund(OperatorAction(payout_id, "op"))).status
 
 
+@pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
 class TestPayout:
     async def test_is_given_up_and_refunded_when_its_coin_is_gone_for_good(
         self, books: CoinBooks
@@ -137,6 +136,26 @@ class TestPayout:
         await books.assert_books_equal_chain()
 
 
+@pytest.mark.parametrize("utxo_node", ["litecoind"], indirect=True)
+class TestFeeChild:
+    async def test_goes_with_its_parent(self, books: CoinBooks) -> None:
+        batch_id, payout_id = await large_payout(books)
+        books.wait(61)
+        assert await books.runner.plan_bumps(batch_id) == 1
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        await books.node.reorg(1, drop=[(await coin_of(books, UNIT)).txid])
+        await books.look()
+        await books.look()
+        rows = await books.transactions()
+        assert [(row.status, row.reason_code) for row in rows] == [
+            (Status.ABANDONED, "input_gone")
+        ] * 2
+        assert (await books.log.settle(batch_id)).is_done
+        assert await refund(books, payout_id) == PayoutStatus.REFUNDED
+
+
+@pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
 class TestSweep:
     async def test_lets_the_other_deposits_be_swept_again(self, coin_books: CoinBooks) -> None:
         books = coin_books
