@@ -15,7 +15,7 @@ from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.deposits import Utxo
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
-from outgoing.allocation import abandon_allocated
+from outgoing.allocation import GIVEN_UP, abandon_allocated
 from outgoing.records import locked_batch, payouts_of, sealed_among
 from outgoing.refunds import post_and_refund
 from outgoing.voids import give_up_void_in
@@ -101,7 +101,7 @@ async def _send_others_back(
     others = [p for p in await payouts_of(session, [row.id], lock=True) if p.id != payout.id]
     for other in others:
         other.chain_transaction_id = None
-    move(session, others, PayoutStatus.READY, clock=clock, detail="its transaction was given up")
+    move(session, others, PayoutStatus.READY, clock=clock, detail=GIVEN_UP)
 
 
 async def retry(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> PayoutOutcome:
