@@ -29,12 +29,12 @@ from devnet.site import Site
 from domain.disperse import (
     Dispersal,
     Payment,
+    approval_call,
     deployment_code,
     dispersal_call,
     outcome_of,
 )
 from domain.evm_calls import TRANSFER_SELECTOR, EvmCall
-from domain.money import UINT256_MAX
 
 RECIPIENTS = 200
 GAS_LIMIT = 16_000_000
@@ -46,8 +46,6 @@ CALL_GAS = 9_000 - 2_300 + 2_600
 NEW_ACCOUNT_GAS = 25_000
 BYTE_GAS, ZERO_BYTE_GAS = 16, 4
 
-APPROVE_SELECTOR = bytes.fromhex("095ea7b3")
-"""``approve(address,uint256)`` (EIP-20)."""
 BATCH_ID = bytes(range(32))
 MINTED_MINOR = 10**24
 AUTOMINE = False
@@ -130,8 +128,7 @@ class _Payer:
         await self._uncle.call("evm_setAutomine", AUTOMINE)
         deployed = await self._mined({"data": "0x" + deployment_code().hex()})
         self._contract = str(to_checksum_address(deployed["contractAddress"]))
-        allowed = encode(["address", "uint256"], [self._contract, UINT256_MAX])
-        await self._sent(EvmCall(self.token, 0, APPROVE_SELECTOR + allowed))
+        await self._sent(approval_call(self.token, self._contract))
 
     async def paid_gas(self, payments: tuple[Payment, ...], token: str | None = None) -> int:
         """Pay a batch, check that all were paid, and return what it took."""

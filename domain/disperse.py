@@ -16,6 +16,7 @@ from eth_utils.address import to_canonical_address, to_checksum_address
 from contracts.artifacts import load_artifact
 from domain.errors import AmountOutOfRangeError, InvalidAddressError, InvariantError
 from domain.evm_calls import EvmCall
+from domain.money import UINT256_MAX
 
 AMOUNT_MAX_MINOR = 2**96 - 1
 """Largest amount of one payment; what is larger is paid by a transfer of its own."""
@@ -45,6 +46,12 @@ PAY_NATIVE_SELECTOR = bytes.fromhex("4cf477a3")
 
 PAY_TOKEN_SELECTOR = bytes.fromhex("866aee01")
 """``pay_token(bytes32,uint256,address,uint256[])``."""
+
+APPROVE_SELECTOR = bytes.fromhex("095ea7b3")
+"""``approve(address,uint256)`` (EIP-20)."""
+
+ALLOWANCE_SELECTOR = bytes.fromhex("dd62ed3e")
+"""``allowance(address,address)`` (EIP-20)."""
 
 FAILED_TOPIC = "0xcf60dd2a74668495c14daf292cdda99f3b595d6f721d797cac961d9d27967789"
 """``PaymentFailed(bytes32,address,uint256,address,uint256)``."""
@@ -127,6 +134,22 @@ class Outcome:
     """What left the sender; a token may have moved less or more, as its own logs say."""
 
 
+@dataclass(frozen=True, slots=True)
+class DispersalReceipt:
+    """What a mined batch did, by the chain's word."""
+
+    txid: str
+    block_height: int
+    block_hash: str
+    succeeded: bool
+    """The batch was paid, but for those that failed; otherwise nothing moved at all."""
+    network_fee_minor: int
+    outflow_minor: int
+    """What left the sender in the asset: for recipients, and for whoever charges on the way."""
+    received_minor: tuple[int, ...]
+    """What each payment's recipient got of it, in order; nothing where it failed."""
+
+
 def dispersal_call(dispersal: Dispersal) -> EvmCall:
     """Return the transaction that pays a batch; errors as for ``encode_native``."""
     to = str(to_checksum_address(dispersal.contract_address))
@@ -160,9 +183,26 @@ def encode_token(
     gas_each: int = TOKEN_GAS_EACH,
 ) -> bytes:
     """Return the calldata that pays a token of the sender; errors as for ``encode_native``."""
-    token = bytes(12) + to_canonical_address(token_address)
-    head = (_checked_batch_id(batch_id), gas_each.to_bytes(32), token)
+    head = (_checked_batch_id(batch_id), gas_each.to_bytes(32), _padded(token_address))
     return PAY_TOKEN_SELECTOR + b"".join(head) + _packed_list(payments, head_words=4)
+
+
+def approval_call(
+    token_address: str, contract_address: str, *, amount_minor: int = UINT256_MAX
+) -> EvmCall:
+    """
+    Return the transaction by which a sender lets the contract move its tokens (EIP-20 ``approve``).
+
+    Some tokens refuse to change an allowance that is neither zero nor becomes it, so it is given
+    once, without limit. Whoever calls the contract can only move tokens of its own.
+    """
+    to = str(to_checksum_address(token_address))
+    return EvmCall(to, 0, APPROVE_SELECTOR + _padded(contract_address) + amount_minor.to_bytes(32))
+
+
+def allowance_data(owner: str, contract_address: str) -> bytes:
+    """Return the calldata that asks a token how much the contract may still move."""
+    return ALLOWANCE_SELECTOR + _padded(owner) + _padded(contract_address)
 
 
 def decode_failures(
@@ -287,7 +327,7 @@ def _events(
 ) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield first topic and data words of what the contract logged for this batch and sender."""
     contract = to_canonical_address(contract_address)
-    topics = ["0x" + batch_id.hex(), "0x" + (bytes(12) + to_canonical_address(sender)).hex()]
+    topics = ["0x" + batch_id.hex(), "0x" + _padded(sender).hex()]
     for log in logs:
         is_ours = to_canonical_address(log["address"]) == contract
         if is_ours and [topic.lower() for topic in log["topics"][1:]] == topics:
@@ -295,6 +335,10 @@ def _events(
             starts = range(0, len(data), _WORD_HEX_DIGITS)
             words = tuple(int(data[start : start + _WORD_HEX_DIGITS], 16) for start in starts)
             yield log["topics"][0].lower(), words
+
+
+def _padded(address: str) -> bytes:
+    return bytes(12) + to_canonical_address(address)
 
 
 def _is_same(address: str | None, other: str | None) -> bool:

@@ -14,6 +14,7 @@ from domain.disperse import (
     Kind,
     Outcome,
     Payment,
+    approval_call,
     deployment_code,
     dispersal_call,
     gas_limit_for,
@@ -25,8 +26,6 @@ from tests.support.evm import AUTOMINE, DEV_ACCOUNT
 
 RICH_MINOR = 10**28
 MINTED_MINOR = 10**30
-ALLOWED_MINOR = 2**256 - 1
-HEAD_GAS = 200_000
 
 # Runtime code by hand. fe: INVALID, uses up all gas; 5b 5f 56: JUMPDEST PUSH0 JUMP, runs until the
 # gas is out; 62 .. 5f f3 and 62 .. 5f fd: RETURN and REVERT with 128 KiB; 33 ff: destroys itself in
@@ -129,8 +128,7 @@ class DisperseWorld:
         """Deploy a token of which the sender has plenty and has allowed the contract all."""
         token = self.deploy_named(name, arguments)
         self.invoke(token, "mint(address,uint256)", self.sender, MINTED_MINOR)
-        approve = "approve(address,uint256)"
-        self.invoke(token, approve, self.contract, ALLOWED_MINOR, sender=self.sender)
+        assert self.send(approval_call(token, self.contract))["status"] == "0x1"
         return token
 
     def dispersal(self, *payments: tuple[str, int], token: str | None = None) -> Dispersal:
