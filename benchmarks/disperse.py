@@ -26,14 +26,8 @@ from eth_utils.address import to_canonical_address, to_checksum_address
 
 from devnet.rich_uncle import RichUncle
 from devnet.site import Site
-from domain.disperse import (
-    Dispersal,
-    Payment,
-    approval_call,
-    deployment_code,
-    dispersal_call,
-    outcome_of,
-)
+from domain.disperse import Dispersal, Payment, approval_call, deployment_code, dispersal_call
+from domain.disperse_logs import outcome_of
 from domain.evm_calls import TRANSFER_SELECTOR, EvmCall
 
 RECIPIENTS = 200

@@ -7,7 +7,8 @@ from typing import Any
 
 from eth_utils.address import to_canonical_address
 
-from domain.disperse import Dispersal, DispersalReceipt, Payment, outcome_of
+from domain.disperse import Dispersal, Payment
+from domain.disperse_logs import DispersalReceipt, outcome_of
 from domain.errors import InvariantError
 from domain.ports import Receipt, Transfer
 

@@ -9,17 +9,9 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from contracts.artifacts import load_artifact
-from domain.disperse import (
-    Dispersal,
-    Kind,
-    Outcome,
-    Payment,
-    approval_call,
-    deployment_code,
-    dispersal_call,
-    gas_limit_for,
-    outcome_of,
-)
+from domain.disperse import Dispersal, Payment, approval_call, deployment_code, dispersal_call
+from domain.disperse_gas import Kind, gas_limit_for
+from domain.disperse_logs import Outcome, outcome_of
 from domain.evm_calls import EvmCall, balance_of_data
 from domain.ids import new_id
 from tests.support.evm import AUTOMINE, DEV_ACCOUNT

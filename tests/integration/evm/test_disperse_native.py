@@ -5,19 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from devnet.evm_node import EvmNode
-from domain.disperse import (
-    NATIVE_GAS_EACH,
-    PAYMENTS_MAX,
-    Dispersal,
-    Kind,
-    Payment,
-    dispersal_call,
-    encode_native,
-    gas_limit_for,
-    outcome_of,
-    payments_max,
-    runtime_code,
-)
+from domain.disperse import Dispersal, Payment, dispersal_call, encode_native, runtime_code
+from domain.disperse_gas import NATIVE_GAS_EACH, PAYMENTS_MAX, Kind, gas_limit_for, payments_max
+from domain.disperse_logs import outcome_of
 from domain.evm_calls import EvmCall
 from tests.support.disperse import (
     GIVES_BACK,

@@ -10,15 +10,14 @@ from chains.evm.receipts import read_dispersal
 from devnet.evm_node import EvmNode
 from domain.disperse import (
     Dispersal,
-    Kind,
     Payment,
     allowance_data,
     approval_call,
     dispersal_call,
     encode_token,
-    gas_limit_for,
-    outcome_of,
 )
+from domain.disperse_gas import Kind, gas_limit_for
+from domain.disperse_logs import outcome_of
 from domain.errors import InvariantError
 from domain.evm_calls import EvmCall
 from domain.money import UINT256_MAX

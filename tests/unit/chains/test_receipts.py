@@ -4,13 +4,8 @@ import pytest
 from eth_abi.abi import encode
 
 from chains.evm.receipts import TRANSFER_TOPIC, read_dispersal, read_receipt
-from domain.disperse import (
-    DISPERSED_TOPIC,
-    FAILED_TOPIC,
-    Dispersal,
-    DispersalReceipt,
-    Payment,
-)
+from domain.disperse import Dispersal, Payment
+from domain.disperse_logs import DISPERSED_TOPIC, FAILED_TOPIC, DispersalReceipt
 from domain.errors import InvariantError
 from domain.ports import Receipt, Transfer
 
