@@ -123,6 +123,13 @@ class DisperseWorld:
         assert self.send(approval_call(token, self.contract))["status"] == "0x1"
         return token
 
+    def set_entry(
+        self, caller: str, entry: bytes, *, coins: int = 0, is_strict: bool = False
+    ) -> None:
+        """Let ``contracts/Reenterer.vy`` call the contract so, when it is paid."""
+        signature = "set_entry(address,bytes,uint256,bool)"
+        self.invoke(caller, signature, self.contract, entry, coins, is_strict)
+
     def dispersal(self, *payments: tuple[str, int], token: str | None = None) -> Dispersal:
         batch = tuple(Payment(*payment) for payment in payments)
         return Dispersal(fresh_batch_id(), self.contract, self.sender, batch, token)

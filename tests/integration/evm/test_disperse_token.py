@@ -138,6 +138,17 @@ class TestAllowance:
         assert receipt["status"] == "0x1"
         assert world.balances(thief, world.sender, token=token) == [0, MINTED_MINOR]
 
+    def test_serves_no_contract_that_the_sender_calls(
+        self, world: DisperseWorld, token: str
+    ) -> None:
+        """The sender pays a contract, which then calls ours in the very same transaction."""
+        thief = world.deploy_named("Reenterer")
+        entry = encode_token(fresh_batch_id(), token, [Payment(thief, 100)])
+        world.set_entry(thief, entry, is_strict=True)
+
+        assert world.send(EvmCall(thief, 1, b""))["status"] == "0x1"
+        assert world.balances(thief, world.sender, token=token) == [0, MINTED_MINOR]
+
 
 class TestOddTokens:
     @pytest.mark.parametrize(
