@@ -1,10 +1,12 @@
 # Everything runs from .venv, which `make setup` builds from uv.lock; only Python >= 3.12, git and
-# make need to be there beforehand. ARGS is passed on: make test ARGS="tests/unit -x"
+# make need to be there beforehand. ARGS is passed on: make test ARGS="tests/unit -x"; tests run in
+# one process for each core, or in one where PARALLEL is empty.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up nodes test check fmt lock bench contracts crash clean
 ARGS ?=
+PARALLEL ?= -n auto --maxprocesses=4 --dist=loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 
@@ -28,7 +30,7 @@ nodes: setup ## Fetch the nodes that tests run against, once, into the cache
 	@$(BIN)/python -m devnet.litecoin_node
 
 test: check nodes ## Run the checks, then every test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: setup ## Lint, formatting, types, layers, sizes
 	$(BIN)/ruff check .
