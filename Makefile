@@ -4,14 +4,14 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up nodes test check fmt lock bench crash clean
+.PHONY: help setup demo up nodes test check fmt lock bench contracts crash clean
 ARGS ?=
 PARALLEL ?= -n auto --maxprocesses=4 --dist=loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Build .venv from the lock file; quick when nothing changed
 
@@ -48,6 +48,9 @@ lock: ## Resolve the dependencies anew into uv.lock (ARGS=--upgrade: newer ones)
 
 bench: setup ## Run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+contracts: setup ## Compile the contracts into contracts/artifacts
+	$(BIN)/python -m contracts.compile
 
 crash: setup ## Kill every process at every step and compare the books
 	$(BIN)/python -m tests.faults.crash $(ARGS)

@@ -18,11 +18,15 @@ def compiled(source: Path) -> str:
     """Return the artifact of a source as JSON text; the same source gives the same text."""
     output = compile_code(
         source.read_text(),
-        output_formats=["abi", "bytecode"],
+        output_formats=["abi", "bytecode", "bytecode_runtime"],
         settings=Settings(optimize=OptimizationLevel.GAS),
         input_bundle=FilesystemInputBundle([SOURCES]),
     )
-    content = {"abi": output["abi"], "bytecode": output["bytecode"]}
+    content = {
+        "abi": output["abi"],
+        "bytecode": output["bytecode"],
+        "runtime": output["bytecode_runtime"],
+    }
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
 
 
