@@ -43,6 +43,9 @@ from payouts.money import dispatch_postings
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
 
+GIVEN_UP = "its transaction was given up"
+"""What the history says of a payout that shared a transaction with one that cannot go on."""
+
 
 async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> bool:
     """
@@ -217,7 +220,8 @@ async def set_aside_frozen(session: AsyncSession, batch_id: str, *, clock: Clock
         await abandon_allocated(session, row, clock=clock)
         for payout in payouts:
             payout.chain_transaction_id = None
-        move(session, payouts, PayoutStatus.READY, clock=clock, detail="set aside: frozen")
+            why = "outgoing operations are frozen" if payout.user_id in frozen else GIVEN_UP
+            move(session, [payout], PayoutStatus.READY, clock=clock, detail=why)
 
 
 async def _separate(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:

@@ -30,6 +30,7 @@ from models.chain_transactions import (
 from models.wallets import Asset
 from outgoing.records import signed_attempts, transfers_of
 from outgoing.settlement import REVERTED_ON_CHAIN
+from outgoing.voids import give_up_void
 
 REBROADCAST_AFTER = timedelta(seconds=10)
 """A broadcast transaction that no block took is offered to the node again this often."""
@@ -169,7 +170,11 @@ async def unmine(
 async def confirm(
     session: AsyncSession, chain_id: str, settled_height: int, *, clock: Clock
 ) -> list[ChainTransaction]:
-    """Mark what is mined at this height or below as confirmed or reverted, and return it."""
+    """
+    Mark what is mined at this height or below as confirmed or reverted, and return it.
+
+    With it comes what can never be mined any more, and is given up.
+    """
     rows = await session.exec(
         select(ChainTransaction)
         .where(
@@ -187,7 +192,7 @@ async def confirm(
             ChainTransactionStatus.CONFIRMED if is_paid else ChainTransactionStatus.REVERTED
         )
         row.updated_at = clock.now()
-    return deep
+    return deep + await give_up_void(session, chain_id, clock=clock)
 
 
 class Rebroadcaster:
