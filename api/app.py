@@ -19,6 +19,8 @@ from api.routers import (
     deposits,
     freezes,
     operations,
+    payout_run_actions,
+    payout_runs,
     payouts,
     policy,
     rescans,
@@ -39,6 +41,8 @@ ROUTERS = (
     admins.router,
     wallets.router,
     payouts.router,
+    payout_runs.router,
+    payout_run_actions.router,
     policy.router,
     deposit_addresses.router,
     deposits.router,
@@ -78,7 +82,12 @@ def create_app(
     install_problem_handlers(app)
     install_openapi(app)
     # The last one added is the outermost: even the answer of last resort carries the headers.
-    for middleware in (BodyLimit, RequestMetrics, LastResort, ResponseHeaders):
+    app.add_middleware(
+        BodyLimit,
+        upload_path=payout_runs.router.prefix,
+        upload_bytes_max=chosen.upload_bytes_max,
+    )
+    for middleware in (RequestMetrics, LastResort, ResponseHeaders):
         app.add_middleware(middleware)
     if chosen.codec_anonymous:
         app.dependency_overrides[operations.codec_reader] = operations.anybody

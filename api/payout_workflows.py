@@ -8,27 +8,18 @@ started.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import functools
 from datetime import timedelta
 
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
     WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
 
-from domain.errors import (
-    PayoutStateError,
-    StrongroomError,
-    WorkflowEngineUnavailableError,
-    error_by_code,
-)
+from api.workflow_answers import translated
+from domain.errors import PayoutStateError, StrongroomError
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -42,6 +33,8 @@ from workflows.attributes import ASSET, PAYOUT_ID, USER_ID, attributes
 from workflows.payout import PayoutWorkflow
 
 OUTCOME_TIMEOUT_S = 0.1
+
+_translated = functools.partial(translated, PayoutStateError, "payout")
 
 
 class PayoutWorkflows:
@@ -120,36 +113,3 @@ class PayoutWorkflows:
     def _handle(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         workflow_id = payout_workflow_id(payout_id)
         return self._client.get_workflow_handle_for(PayoutWorkflow.run, workflow_id)
-
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Turn Temporal's failures back into our errors, by their stable codes."""
-    try:
-        yield
-    except WorkflowUpdateFailedError as error:
-        raise _cause(error) from error
-    except WorkflowAlreadyStartedError as error:
-        msg = "This request was made before and its workflow has ended."
-        raise PayoutStateError(msg) from error
-    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-        raise WorkflowEngineUnavailableError from error
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            msg = "The payout has ended; nothing can be done to it."
-            raise PayoutStateError(msg) from error
-        raise WorkflowEngineUnavailableError from error
-    except RuntimeError as error:
-        # What the SDK raises while a lazy client has never reached the server.
-        raise WorkflowEngineUnavailableError from error
-
-
-def _cause(error: WorkflowUpdateFailedError) -> Exception:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ApplicationError) and cause.type:
-            known = error_by_code(cause.type)
-            if known is not None:
-                return known(cause.message)
-        cause = cause.__cause__
-    return error

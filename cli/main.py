@@ -8,7 +8,7 @@ import httpx
 import typer
 from rich.console import Console
 
-from cli import admin, chain, cold, deposit, freeze, keys, ledger, payout, stack, user
+from cli import admin, chain, cold, deposit, freeze, keys, ledger, payout, run, stack, user
 from cli.client import ApiProblem
 from cli.context import DEFAULT_API_URL, Context, default_state_dir
 from domain.errors import StrongroomError
@@ -25,6 +25,7 @@ app.command("fund")(stack.fund)
 app.add_typer(user.app, name="user")
 app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
+app.add_typer(run.app, name="run")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(chain.app, name="chain")
 app.add_typer(cold.app, name="cold")
@@ -67,6 +68,8 @@ def main() -> None:
         log.print(f"{problem.code}: {problem.detail}", style="red", markup=False)
         for field, message in problem.fields:
             log.print(f"  {field}: {message}", markup=False)
+        for number, code, detail in problem.lines:
+            log.print(f"  line {number}: {code}: {detail}", markup=False)
         sys.exit(1)
     except StrongroomError as error:
         log.print(f"{error.code}: {error.detail}", style="red", markup=False)
