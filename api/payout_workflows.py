@@ -28,9 +28,16 @@ from domain.payouts import (
     PayoutOutcome,
     PayoutRequest,
 )
-from domain.workflow_ids import ACCEPT_UPDATE_ID, WALLET_QUEUE, payout_workflow_id
+from domain.runs import RunStanding
+from domain.workflow_ids import (
+    ACCEPT_UPDATE_ID,
+    WALLET_QUEUE,
+    payout_run_workflow_id,
+    payout_workflow_id,
+)
 from workflows.attributes import ASSET, PAYOUT_ID, USER_ID, attributes
 from workflows.payout import PayoutWorkflow
+from workflows.payout_run import PayoutRunWorkflow
 
 OUTCOME_TIMEOUT_S = 0.1
 
@@ -99,6 +106,10 @@ class PayoutWorkflows:
     async def refund(self, action: OperatorAction) -> PayoutOutcome:
         """Refund a payout that was never signed."""
         async with _translated():
+            if action.run_id is not None:
+                return await self._run(action.run_id).execute_update(
+                    PayoutRunWorkflow.refund_line, action, rpc_timeout=self._timeout
+                )
             return await self._handle(action.payout_id).execute_update(
                 PayoutWorkflow.refund, action, rpc_timeout=self._timeout
             )
@@ -106,6 +117,10 @@ class PayoutWorkflows:
     async def retry(self, action: OperatorAction) -> PayoutOutcome:
         """Put a payout whose chain transaction was given up into another batch."""
         async with _translated():
+            if action.run_id is not None:
+                return await self._run(action.run_id).execute_update(
+                    PayoutRunWorkflow.retry_line, action, rpc_timeout=self._timeout
+                )
             return await self._handle(action.payout_id).execute_update(
                 PayoutWorkflow.retry, action, rpc_timeout=self._timeout
             )
@@ -113,3 +128,7 @@ class PayoutWorkflows:
     def _handle(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         workflow_id = payout_workflow_id(payout_id)
         return self._client.get_workflow_handle_for(PayoutWorkflow.run, workflow_id)
+
+    def _run(self, run_id: str) -> WorkflowHandle[PayoutRunWorkflow, RunStanding]:
+        workflow_id = payout_run_workflow_id(run_id)
+        return self._client.get_workflow_handle_for(PayoutRunWorkflow.run, workflow_id)
