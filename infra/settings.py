@@ -75,6 +75,9 @@ class ApiSettings(_Process):
     streams_max: int = Field(
         default=100, ge=1, description="Streams of events open at once; one more is refused by 503."
     )
+    streams_per_user_max: int = Field(
+        default=10, ge=1, description="Streams of events open at once for one user."
+    )
 
 
 class WorkerSettings(_Process):
