@@ -75,6 +75,9 @@ class ApiSettings(_Process):
     streams_max: int = Field(
         default=100, ge=1, description="Streams of events open at once; one more is refused by 503."
     )
+    streams_per_user_max: int = Field(
+        default=10, ge=1, description="Streams of events open at once for one user."
+    )
     upload_bytes_max: int = Field(
         default=32 * 1024 * 1024, ge=1, description="Largest upload of a bulk payout, in bytes."
     )

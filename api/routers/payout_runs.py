@@ -258,8 +258,9 @@ async def stream_payout_run_events(
     stream = RunStream(state.database, state.settings)
     return EventStream(
         stream.events(run_id, user_id=user_id, last=last_event_id),
+        reader=principal.user_id,
         slots=state.stream_slots,
-        most=state.settings.streams_max,
+        settings=state.settings,
     )
 
 
