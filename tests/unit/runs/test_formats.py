@@ -2,7 +2,7 @@ import csv
 import io
 import json
 from collections import deque
-from typing import Any
+from typing import Any, override
 
 import pytest
 from hypothesis import given
@@ -102,6 +102,7 @@ class TestReading:
         asked = 0
 
         class Endless(io.RawIOBase):
+            @override
             def readline(self, size: int | None = -1, /) -> bytes:
                 nonlocal asked
                 del size
