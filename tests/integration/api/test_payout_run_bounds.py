@@ -17,10 +17,12 @@ from tests.integration.api.run_files import (
     csv_payments,
     open_counter,
 )
+from tests.integration.api.sockets import listening
 from tests.support.bank import (
     Bank,
     code_of,
 )
+from tests.support.flows import until
 
 
 class TestBounds:
@@ -71,6 +73,27 @@ class TestBounds:
             answer = await counter.upload(slow())
 
         assert (answer.status_code, code_of(answer)) == (503, "temporarily_unavailable")
+
+    async def test_body_that_breaks_off_leaves_nothing(self, bank: Bank) -> None:
+        async with listening(bank) as address:
+            counter = Counter(bank, bank.client)
+            before = await counter.row_counts()
+            _, writer = await asyncio.open_connection("127.0.0.1", int(address.rpartition(":")[2]))
+            head = {
+                "Host": "x",
+                "Content-Type": "text/csv",
+                "Content-Length": "100000",
+                **bank.customer.headers,
+            }
+            lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+            writer.write(f"POST /v1/payout-runs HTTP/1.1\r\n{lines}\r\n".encode())
+            writer.write(csv_payments(100))
+            await writer.drain()
+            await until(lambda: bool(bank.state.upload_slots.users))
+            writer.close()
+            await until(lambda: not bank.state.upload_slots.users)
+
+        assert await counter.row_counts() == before
 
     async def test_one_upload_at_a_time_is_read_of_a_user(
         self, bank: Bank, counter: Counter

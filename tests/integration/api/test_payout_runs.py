@@ -7,6 +7,8 @@ import json
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from api.run_stream import RunStream
 from infra.database import Database
@@ -24,6 +26,7 @@ from tests.support.bank import (
     Bank,
     code_of,
 )
+from tests.support.flows import until
 
 
 class TestReading:
@@ -119,6 +122,54 @@ class TestDiscarding:
         answer = await counter.discard(run["id"])
 
         assert (answer.status_code, code_of(answer)) == (409, "payout_run_state")
+        assert await counter.row_counts() == before
+
+    async def test_loses_against_a_start_at_the_same_time(
+        self, bank: Bank, counter: Counter
+    ) -> None:
+        run = await counter.draft(csv_payments(10))
+        before = await counter.row_counts()
+        async with bank.database.transaction() as session:
+            await session.execute(text("UPDATE payout_run SET status = 'paying'"))
+            discarding = asyncio.create_task(counter.discard(run["id"]))
+            await until(lambda: _is_waiting(bank))
+        answer = await discarding
+
+        assert (answer.status_code, code_of(answer)) == (409, "payout_run_state")
+        assert await counter.row_counts() == before
+
+
+async def _is_waiting(bank: Bank) -> bool:
+    async with bank.database.statement() as connection:
+        found = await connection.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        return bool(found.scalar_one())
+
+
+STARTED = [
+    "UPDATE payout_run SET status = 'paying'",
+    "UPDATE payout_run_line SET amount_minor = 1",
+    "INSERT INTO payout_run_line SELECT run_id, 9, 'pay_x', destination, 1 FROM payout_run_line",
+    "DELETE FROM payout_run_line",
+    "DELETE FROM payout_run",
+    "INSERT INTO run_decision SELECT * FROM run_decision",
+]
+
+
+class TestRole:
+    @pytest.mark.parametrize("statement", STARTED)
+    async def test_of_the_api_changes_nothing_that_was_started(
+        self, bank: Bank, counter: Counter, database_url: str, statement: str
+    ) -> None:
+        run = await counter.draft(csv_payments(2))
+        await begin(bank, run["id"])
+        before = await counter.row_counts()
+        database = Database(database_url.replace("postgres@", "strongroom_api@"))
+        with pytest.raises(DBAPIError) as raised:
+            async with database.transaction() as session:
+                await session.execute(text(statement))
+        await database.close()
+
+        assert getattr(raised.value.orig, "sqlstate", None) in ("42501", "SR009")
         assert await counter.row_counts() == before
 
 
