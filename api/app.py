@@ -12,6 +12,7 @@ from api.middleware import BodyLimit, LastResort, ResponseHeaders
 from api.openapi import DESCRIPTION, TAGS, install_openapi
 from api.problems import install_problem_handlers
 from api.routers import (
+    address_book,
     admins,
     api_keys,
     chains,
@@ -22,6 +23,7 @@ from api.routers import (
     payouts,
     policy,
     rescans,
+    screening,
     sessions,
     sweeps,
     two_factor,
@@ -39,6 +41,8 @@ ROUTERS = (
     admins.router,
     wallets.router,
     payouts.router,
+    address_book.router,
+    screening.router,
     policy.router,
     deposit_addresses.router,
     deposits.router,

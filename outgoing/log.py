@@ -29,6 +29,7 @@ from models.payouts import Payout
 from models.wallets import Chain
 from outgoing import allocation, operator, settlement
 from payouts.history import move, outcome_of
+from payouts.screening import is_denied
 
 
 class PostgresOutgoingLog:
@@ -70,7 +71,12 @@ class PostgresOutgoingLog:
         )
         found = await session.exec(
             select(Payout)
-            .where(Payout.chain_id == chain.id, Payout.status == PayoutStatus.READY, ~is_frozen)
+            .where(
+                Payout.chain_id == chain.id,
+                Payout.status == PayoutStatus.READY,
+                ~is_frozen,
+                ~is_denied(),
+            )
             .order_by(col(Payout.created_at), col(Payout.id))
             .limit(chain.batch_size * chain.outputs_max)
             .with_for_update(skip_locked=True)

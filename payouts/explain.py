@@ -50,7 +50,7 @@ def explained(
         case PayoutStatus.AWAITING_APPROVAL:
             return _approvals(detail)
         case PayoutStatus.READY:
-            return Explanation("Approved; waiting for the next batch.", "batch")
+            return _ready(detail)
         case PayoutStatus.BATCHED:
             return _on_the_way(detail, signer_seen_at=signer_seen_at, now=now)
         case PayoutStatus.SETTLED:
@@ -68,6 +68,15 @@ def _approvals(detail: PayoutDetail) -> Explanation:
     if until is not None:
         sentence += f", until {until:%Y-%m-%d %H:%M} UTC"
     return Explanation(f"{sentence}.", "approval")
+
+
+def _ready(detail: PayoutDetail) -> Explanation:
+    if detail.is_denied:
+        return Explanation(
+            "Screening denies its destination; waiting until it is allowed, or for a refund.",
+            "address_denied",
+        )
+    return Explanation("Approved; waiting for the next batch.", "batch")
 
 
 def _on_the_way(
