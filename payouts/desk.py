@@ -144,6 +144,7 @@ class PostgresPayoutDesk:
             fee_minor=target.asset.payout_fee_minor,
             destination=target.destination,
             note=request.note,
+            priority=request.priority,
             status=PayoutStatus.AWAITING_APPROVAL if is_open else PayoutStatus.READY,
             policy_version=policy.version,
             approvals_required=needed.approvals,

@@ -7,7 +7,7 @@ what the provider would deny. Addresses are compared exactly, in canonical form.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, any_, bindparam, exists, tuple_
+from sqlalchemy import any_, bindparam, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -94,15 +94,6 @@ async def denied_among(session: AsyncSession, payouts: Collection[Payout]) -> se
         refused = {a for a, said in verdicts.items() if said.verdict == ScreeningVerdict.DENY}
         denied |= {payout.id for payout in here if payout.destination in refused}
     return denied
-
-
-def is_denied() -> ColumnElement[bool]:
-    """Return the condition, on ``Payout``, that our own list denies its destination."""
-    return exists().where(
-        col(AddressScreening.chain_id) == col(Payout.chain_id),
-        col(AddressScreening.address) == col(Payout.destination),
-        col(AddressScreening.verdict) == ScreeningVerdict.DENY,
-    )
 
 
 async def put_entry(
