@@ -12,6 +12,7 @@ from api.middleware import BodyLimit, LastResort, ResponseHeaders
 from api.openapi import DESCRIPTION, TAGS, install_openapi
 from api.problems import install_problem_handlers
 from api.routers import (
+    address_book,
     admins,
     api_keys,
     chains,
@@ -24,6 +25,7 @@ from api.routers import (
     payouts,
     policy,
     rescans,
+    screening,
     sessions,
     sweeps,
     two_factor,
@@ -43,6 +45,8 @@ ROUTERS = (
     payouts.router,
     payout_runs.router,
     payout_run_actions.router,
+    address_book.router,
+    screening.router,
     policy.router,
     deposit_addresses.router,
     deposits.router,

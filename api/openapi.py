@@ -24,6 +24,11 @@ TAGS: Final = [
     {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
+    {
+        "name": "address-book",
+        "description": "Destinations that a user named, and paying only those.",
+    },
+    {"name": "screening", "description": "Addresses that must not be paid."},
     {"name": "policy", "description": "How many approvals a payout needs, and limits."},
     {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},

@@ -44,11 +44,12 @@ class PayoutRequests:
             user_id=principal.user_id,
             principal=principal.principal_id,
             idempotency_key=idempotency_key,
-            request_hash=request_hash(body.model_dump(mode="json")),
+            request_hash=request_hash(body.hashed()),
             asset=body.asset,
             amount=str(amount_minor),
             destination=body.destination,
             note=body.note,
+            priority=body.priority,
         )
         if known := await self._find(request):
             return known

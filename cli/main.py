@@ -8,7 +8,21 @@ import httpx
 import typer
 from rich.console import Console
 
-from cli import admin, chain, cold, deposit, freeze, keys, ledger, payout, run, stack, user
+from cli import (
+    admin,
+    book,
+    chain,
+    cold,
+    deposit,
+    freeze,
+    keys,
+    ledger,
+    payout,
+    run,
+    screening,
+    stack,
+    user,
+)
 from cli.client import ApiProblem
 from cli.context import DEFAULT_API_URL, Context, default_state_dir
 from domain.errors import StrongroomError
@@ -26,10 +40,12 @@ app.add_typer(user.app, name="user")
 app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
 app.add_typer(run.app, name="run")
+app.add_typer(book.app, name="book")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(chain.app, name="chain")
 app.add_typer(cold.app, name="cold")
 app.add_typer(freeze.app, name="freeze")
+app.add_typer(screening.app, name="screening")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from cli.client import ApiClient
 from cli.context import context_of
 from domain.money import format_units, parse_units
-from domain.payouts import PayoutStatus
+from domain.payouts import PayoutStatus, Priority
 
 app = typer.Typer(help="Payouts: create, follow, approve.", no_args_is_help=True)
 
@@ -34,6 +34,9 @@ def create(
         str | None, typer.Option(help="Repeat it when you repeat the command.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
+    priority: Annotated[
+        Priority | None, typer.Option(help="How soon, and at which fees; normal unless given.")
+    ] = None,
 ) -> None:
     """Freeze an amount and pay it out once approved."""
     context = context_of(typer_context)
@@ -42,6 +45,8 @@ def create(
         body = {"asset": asset, "amount": str(amount_minor), "destination": destination}
         if note is not None:
             body["note"] = note
+        if priority is not None:
+            body["priority"] = priority
         payout = api.create_payout(body, code=code, idempotency_key=idempotency_key)
     context.show(payout, f"{payout['id']} is {payout['status']}.")
     if watch:

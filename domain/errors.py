@@ -417,6 +417,30 @@ class AddressDeniedError(ConflictError):
     code, title = "address_denied", "Destination denied by screening"
 
 
+class ScreeningUnavailableError(TransientError):
+    """Whoever screens addresses gives no answer; what is not screened is not paid."""
+
+    code, title = "screening_unavailable", "Screening unavailable"
+
+
+class ScreeningNotFoundError(NotFoundError):
+    """Nothing is said of this address."""
+
+    code, title = "screening_not_found", "Address not screened"
+
+
+class BookEntryNotFoundError(NotFoundError):
+    """There is no such entry in the caller's address book."""
+
+    code, title = "book_entry_not_found", "Address book entry not found"
+
+
+class AlreadyInBookError(ConflictError):
+    """The address book has this address; remove the entry first to name it anew."""
+
+    code, title = "already_in_book", "Already in the address book"
+
+
 class DestinationNotInBookError(ConflictError):
     """The user pays only addresses of the address book, and this one is not in it."""
 

@@ -5,7 +5,7 @@ A chain outlet holds no state and decides nothing: everything that must survive 
 nonces, raw bytes, what was seen) is in the database before or after the call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
@@ -290,6 +290,34 @@ class PayoutDesk(Protocol):
 
     async def outcome(self, payout_id: str) -> PayoutOutcome:
         """Return where the payout stands."""
+        ...
+
+
+class ScreeningVerdict(StrEnum):
+    """What screening says of an address."""
+
+    ALLOW = "allow"
+    DENY = "deny"
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """What screening says of one address, and why."""
+
+    verdict: ScreeningVerdict
+    reason: str = ""
+
+
+class AddressScreener(Protocol):
+    """Says who must not be paid: our own list, or a provider elsewhere."""
+
+    async def screen(self, chain_id: str, addresses: Collection[str]) -> Mapping[str, Screened]:
+        """
+        Return a verdict on each of these addresses (canonical form, exactly).
+
+        Raises:
+            TransientError: A leaf of it; nobody knows now, so nothing is paid.
+        """
         ...
 
 

@@ -62,6 +62,11 @@ class ApiSettings(_Process):
     deposit_addresses_max: int = Field(
         default=1_000, ge=1, description="Deposit addresses of one customer on one chain."
     )
+    address_book_cooldown_s: int = Field(
+        default=86_400,
+        ge=0,
+        description="Seconds before a new entry of an address book may be paid.",
+    )
     totp_issuer: str = Field(default="Strongroom", description="Name shown by authenticator apps.")
     stream_interval: timedelta = Field(
         default=timedelta(seconds=1),

@@ -153,4 +153,6 @@ class PayoutPreference(SQLModel, table=True):
     user_id: str = Field(primary_key=True, foreign_key="app_user.id")
     is_book_only: bool = False
     """Payouts go only to usable entries of the address book."""
+    book_only_until: datetime | None = timestamp(nullable=True)
+    """Switched off, it still holds until then: the end of a cool-down."""
     updated_at: datetime = timestamp()

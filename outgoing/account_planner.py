@@ -25,7 +25,7 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.wallets import Chain
-from outgoing.ceilings import within_ceiling
+from outgoing.ceilings import ceiling_of, within_ceiling
 from outgoing.records import (
     Planned,
     latest_attempts,
@@ -60,9 +60,10 @@ class AccountPlanner:
             planned = await transactions_of(session, batch_id, ChainTransactionStatus.PLANNED)
             batch = await session.get_one(ChainBatch, batch_id)
             chain = await session.get_one(Chain, batch.chain_id)
+            ceiling_minor = await ceiling_of(session, chain, batch_id)
         if not planned:
             return
-        quote = within_ceiling(await self._outlet.quote_fee(), chain)
+        quote = within_ceiling(await self._outlet.quote_fee(), chain, ceiling_minor=ceiling_minor)
         await self._check_funds(batch, planned)
         missing = await self._missing_allowances(planned)
         estimates = await self._estimates(planned, missing)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from deposits.freezes import frozen_among
 from domain.clock import Clock
 from domain.errors import WouldRevertError
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
@@ -27,6 +26,7 @@ from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
 from outgoing import coins
+from outgoing.held_back import held_back
 from outgoing.records import (
     latest_attempts,
     leave_unswept,
@@ -53,7 +53,8 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
 
     In the same unit of work the holds are captured into flight: from here on nothing can release
     them. What would revert gets no place; its payouts are refunded. Payouts of customers who were
-    frozen meanwhile go back to where they wait. Returns False when coins are short: plan again.
+    frozen meanwhile, or to addresses that screening denies by now, go back to where they wait.
+    Returns False when coins are short: plan again.
     """
     batch = await locked_batch(session, batch_id)
     await locked_wallet(session, batch.wallet_address)
@@ -61,7 +62,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     doomed = [p.row for p in planned if p.row.reason_code]
     rows = [p.row for p in planned if not p.row.reason_code]
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
-    payouts = await _without_frozen(session, rows, payouts, clock=clock)
+    payouts = await _without_held_back(session, rows, payouts, clock=clock)
     place = _lock_coins if batch.chain_id.startswith(UTXO_NAMESPACE) else _give_nonces
     placed = await place(session, batch, rows, payouts, clock=clock)
     for row in doomed:
@@ -157,22 +158,21 @@ async def _lock_coins(
     return placed
 
 
-async def _without_frozen(
+async def _without_held_back(
     session: AsyncSession,
     rows: Sequence[ChainTransaction],
     payouts: Sequence[Payout],
     *,
     clock: Clock,
 ) -> list[Payout]:
-    """Send payouts of frozen customers back; a transaction that pays nobody else is given up."""
-    frozen = await frozen_among(session, {payout.user_id for payout in payouts})
-    if not frozen:
+    """Send back what must not leave now; a transaction that pays nobody else is given up."""
+    why = await held_back(session, payouts)
+    if not why:
         return list(payouts)
-    left = [payout for payout in payouts if payout.user_id not in frozen]
-    back = [payout for payout in payouts if payout.user_id in frozen]
-    for payout in back:
+    left = [payout for payout in payouts if payout.id not in why]
+    for payout in (payout for payout in payouts if payout.id in why):
         payout.chain_transaction_id = None
-    move(session, back, PayoutStatus.READY, clock=clock, detail="outgoing operations are frozen")
+        move(session, [payout], PayoutStatus.READY, clock=clock, detail=why[payout.id])
     paid_by = {payout.chain_transaction_id for payout in left}
     for row in rows:
         if row.kind == ChainTransactionKind.PAYOUT and row.id not in paid_by:
@@ -200,12 +200,13 @@ async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) ->
     return len(left)
 
 
-async def set_aside_frozen(session: AsyncSession, batch_id: str, *, clock: Clock) -> None:
+async def set_aside_held_back(session: AsyncSession, batch_id: str, *, clock: Clock) -> None:
     """
-    Take what pays a customer who was frozen meanwhile out of the batch, unless it is signed.
+    Take out of the batch, unless it is signed, what pays somebody who must not be paid any more.
 
-    Its payouts are ready again: those of frozen customers wait there until the freeze is lifted,
-    the others for the next batch. Their money stays in flight; capturing it again posts nothing.
+    That is a customer who was frozen meanwhile, or an address that screening denies by now. Its
+    payouts are ready again: those that are held back wait there until that is lifted, the others
+    for the next batch. Their money stays in flight; capturing it again posts nothing.
     """
     await locked_batch(session, batch_id)
     allocated = await transactions_of(
@@ -214,14 +215,14 @@ async def set_aside_frozen(session: AsyncSession, batch_id: str, *, clock: Clock
     sealed = await sealed_among(session, [planned.row.id for planned in allocated])
     for row in (p.row for p in allocated if p.row.kind == ChainTransactionKind.PAYOUT):
         payouts = await payouts_of(session, [row.id], lock=True)
-        frozen = await frozen_among(session, {payout.user_id for payout in payouts})
-        if row.id in sealed or row.reason_code or not frozen:
+        why = await held_back(session, payouts)
+        if row.id in sealed or row.reason_code or not why:
             continue
         await abandon_allocated(session, row, clock=clock)
         for payout in payouts:
             payout.chain_transaction_id = None
-            why = "outgoing operations are frozen" if payout.user_id in frozen else GIVEN_UP
-            move(session, [payout], PayoutStatus.READY, clock=clock, detail=why)
+            detail = f"set aside: {why.get(payout.id, 'it shared a transaction')}"
+            move(session, [payout], PayoutStatus.READY, clock=clock, detail=detail)
 
 
 async def _separate(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:

@@ -1,18 +1,44 @@
 """The ceiling of fees: what we would rather wait than pay."""
 
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
 from domain.errors import FeeAboveCeilingError
+from domain.payouts import Priority
 from domain.ports import FeeQuote
+from models.chain_transactions import ChainTransaction
+from models.payouts import Payout
 from models.wallets import Chain
+from payouts import fee_ceilings
 
 
-def within_ceiling(quote: FeeQuote, chain: Chain) -> FeeQuote:
+async def ceiling_of(session: AsyncSession, chain: Chain, batch_id: str) -> int:
+    """Return the ceiling of the payout in this batch that may cost most; else the chain's own."""
+    found = await session.exec(
+        select(Payout.priority)
+        .join(ChainTransaction, col(ChainTransaction.id) == col(Payout.chain_transaction_id))
+        .where(ChainTransaction.batch_id == batch_id)
+        .distinct()
+    )
+    return highest_ceiling(chain, [Priority(priority) for priority in found])
+
+
+def highest_ceiling(chain: Chain, priorities: Sequence[Priority]) -> int:
+    """Return the highest ceiling of these priorities; the chain's own where there are none."""
+    own = [fee_ceilings.ceiling_minor(chain, priority) for priority in priorities]
+    return max(own, default=chain.max_fee_ceiling_minor)
+
+
+def within_ceiling(quote: FeeQuote, chain: Chain, *, ceiling_minor: int | None = None) -> FeeQuote:
     """
-    Return the quote with its maximum cut to the chain's ceiling.
+    Return the quote with its maximum cut to a ceiling: the chain's, unless a lower one is given.
 
     Raises:
         FeeAboveCeilingError: Even the present base fee plus priority is above it.
     """
-    ceiling_minor = chain.max_fee_ceiling_minor
+    ceiling_minor = min(chain.max_fee_ceiling_minor, ceiling_minor or chain.max_fee_ceiling_minor)
     if quote.base_fee_minor + quote.priority_fee_minor > ceiling_minor:
         msg = f"The chain asks {quote.base_fee_minor} wei per gas; the ceiling is {ceiling_minor}."
         raise FeeAboveCeilingError(msg)

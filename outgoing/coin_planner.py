@@ -28,7 +28,7 @@ from models.chain_transactions import (
 )
 from models.wallets import Chain
 from outgoing import coins
-from outgoing.ceilings import within_ceiling
+from outgoing.ceilings import ceiling_of, within_ceiling
 from outgoing.records import latest_attempts, locked_batch, payouts_of, transactions_of
 
 
@@ -53,9 +53,10 @@ class CoinPlanner:
             planned = await transactions_of(session, batch_id, ChainTransactionStatus.PLANNED)
             batch = await session.get_one(ChainBatch, batch_id)
             chain = await session.get_one(Chain, batch.chain_id)
+            ceiling_minor = await ceiling_of(session, chain, batch_id)
         if not planned:
             return
-        quote = within_ceiling(await self._outlet.quote_fee(), chain)
+        quote = within_ceiling(await self._outlet.quote_fee(), chain, ceiling_minor=ceiling_minor)
         async with self._database.transaction() as session:
             await locked_batch(session, batch_id)
             rows = await transactions_of(

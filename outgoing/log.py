@@ -6,9 +6,8 @@ Each method is one unit of work and may be repeated: it changes only what is not
 
 import itertools
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 
-from sqlalchemy import exists, update
+from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,10 +23,10 @@ from models.chain_transactions import (
     ChainTransactionKind,
     ChainTransactionStatus,
 )
-from models.deposits import UserFreeze
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing import allocation, operator, settlement
+from outgoing.claiming import lock_leaving
 from payouts.history import move, outcome_of
 
 
@@ -48,7 +47,7 @@ class PostgresOutgoingLog:
             if batch_id := known.first():
                 return batch_id
             chain = await session.get_one(Chain, chain_id)
-            ready = await self._lock_ready(session, chain)
+            ready = await lock_leaving(session, chain, clock=self._clock)
             if not ready:
                 return None
             batch = ChainBatch(
@@ -63,23 +62,6 @@ class PostgresOutgoingLog:
             for shared in _shares(ready, outputs_max=chain.outputs_max):
                 await self._plan(session, batch, chain, shared)
             return batch.id
-
-    async def _lock_ready(self, session: AsyncSession, chain: Chain) -> list[Payout]:
-        is_frozen = exists().where(
-            col(UserFreeze.user_id) == col(Payout.user_id), col(UserFreeze.lifted_at).is_(None)
-        )
-        found = await session.exec(
-            select(Payout)
-            .where(Payout.chain_id == chain.id, Payout.status == PayoutStatus.READY, ~is_frozen)
-            .order_by(col(Payout.created_at), col(Payout.id))
-            .limit(chain.batch_size * chain.outputs_max)
-            .with_for_update(skip_locked=True)
-        )
-        ready = list(found)
-        patience = timedelta(milliseconds=chain.batch_wait_ms)
-        is_full = len(ready) == chain.batch_size * chain.outputs_max
-        is_due = any(p.updated_at <= self._clock.now() - patience for p in ready)
-        return ready if is_full or is_due else []
 
     async def _plan(
         self, session: AsyncSession, batch: ChainBatch, chain: Chain, payouts: Sequence[Payout]

@@ -20,13 +20,14 @@ from outgoing.records import locked_batch, payouts_of, sealed_among
 from outgoing.refunds import post_and_refund
 from outgoing.voids import give_up_void_in
 from payouts.history import locked_payout, move, outcome_of
+from payouts.screening import denied_among
 
 OPERATOR_REFUND = "refunded_by_operator"
 
 
 async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> PayoutOutcome:
     """
-    Refund a payout whose money is in flight and that nobody can broadcast.
+    Refund a payout that nobody can broadcast: its money is in flight, or its destination denied.
 
     A repeat answers the same.
 
@@ -37,16 +38,14 @@ async def refund(session: AsyncSession, action: OperatorAction, *, clock: Clock)
     payout = await session.get(Payout, action.payout_id)
     if payout is not None and payout.status == PayoutStatus.REFUNDED:
         return outcome_of(payout)
-    payout = await _waiting_in_flight(session, action) or await _taken_off(
-        session, action, clock=clock
-    )
+    payout = await _waiting(session, action) or await _taken_off(session, action, clock=clock)
     detail = f"by {action.operator_id}"
     await post_and_refund(session, [], {OPERATOR_REFUND: [payout]}, clock=clock, detail=detail)
     return outcome_of(payout)
 
 
-async def _waiting_in_flight(session: AsyncSession, action: OperatorAction) -> Payout | None:
-    """Return the locked payout if it waits for another batch, with its money in flight already."""
+async def _waiting(session: AsyncSession, action: OperatorAction) -> Payout | None:
+    """Return the locked payout if it waits: with its money in flight, or denied by screening."""
     seen = await session.get(Payout, action.payout_id)
     if seen is None or seen.status != PayoutStatus.READY:
         return None
@@ -60,7 +59,9 @@ async def _waiting_in_flight(session: AsyncSession, action: OperatorAction) -> P
     is_captured = hold is not None and hold.status == HoldStatus.CAPTURED
     if payout.run_id is not None:
         is_captured = payout.is_captured
-    return payout if is_captured else None
+    # No batch takes what screening denies, so it would wait with its money held for ever.
+    may_refund = is_captured or await denied_among(session, [payout])
+    return payout if may_refund else None
 
 
 async def _taken_off(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> Payout:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from domain.clock import Clock
 from domain.errors import (
+    AddressDeniedError,
     BroadcastUnknownError,
     KeyUnavailableError,
     NonceTooLowError,
@@ -22,7 +23,7 @@ from domain.errors import (
 from domain.ports import ChainOutlet
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainTransactionStatus
-from outgoing.allocation import set_aside_frozen
+from outgoing.allocation import set_aside_held_back
 from outgoing.records import (
     locked_batch,
     signed_attempts,
@@ -31,7 +32,12 @@ from outgoing.records import (
 
 BROADCASTS_AT_ONCE = 8
 
-SIGNERS_OWN = (SignerCeilingError.code, KeyUnavailableError.code, WalletFrozenError.code)
+SIGNERS_OWN = (
+    SignerCeilingError.code,
+    KeyUnavailableError.code,
+    WalletFrozenError.code,
+    AddressDeniedError.code,
+)
 """Notes on a batch that the signer takes away again."""
 
 
@@ -129,15 +135,15 @@ class PostgresChainRunner:
         """
         Plan a replacement, in the same place at a higher fee, for each attempt that is stuck.
 
-        What the signer holds back for a frozen customer is taken out of the batch, so that its
-        place does not keep others waiting. Returns how many attempts await the signer.
+        What the signer holds back for a freeze or by screening is taken out of the batch, so that
+        its place does not keep others waiting. Returns how many attempts await the signer.
 
         Raises:
             FeeAboveCeilingError: A replacement would cost more than the ceiling; repeat later.
         """
         async with self._waiting(batch_id):
             async with self._database.transaction() as session:
-                await set_aside_frozen(session, batch_id, clock=self._clock)
+                await set_aside_held_back(session, batch_id, clock=self._clock)
             return await self._planner.plan_bumps(batch_id)
 
     @asynccontextmanager

@@ -50,6 +50,11 @@ class ChainEntry(_Entry):
     batch_wait_ms: int = Field(default=1_000, ge=0)
     outputs_max: int = Field(default=1, ge=1, le=OUTPUTS_MAX)
     disperse_address: str | None = None
+    normal_fee_ceiling_minor: int | None = Field(default=None, ge=1)
+    economy_fee_ceiling_minor: int | None = Field(default=None, ge=1)
+    economy_wait_ms: int = Field(default=60_000, ge=0)
+    batch_value_minor: int | None = Field(default=None, ge=1)
+    bump_fee_max_minor: int | None = Field(default=None, ge=1)
     sweep_interval_s: int = Field(default=3_600, ge=1)
     sweep_fee_max_bps: int = Field(default=200, ge=1, le=10_000)
 
@@ -69,6 +74,15 @@ class ChainEntry(_Entry):
                 msg = f"A disperse contract pays {EVM_PAYMENTS_MAX} at most, on EVM chains."
                 raise ValueError(msg)
             parse_address(self.disperse_address, family=self.family, chain_id=self.id)
+        return self
+
+    @model_validator(mode="after")
+    def _check_ceilings(self) -> Self:
+        economy, normal = self.economy_fee_ceiling_minor, self.normal_fee_ceiling_minor
+        rising = [c for c in (economy, normal, self.max_fee_ceiling_minor) if c is not None]
+        if rising != sorted(rising):
+            msg = "Fee ceilings rise from economy over normal to the highest of all."
+            raise ValueError(msg)
         return self
 
 

@@ -12,6 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from deposits.freezes import check_not_frozen
 from domain.clock import Clock
 from domain.errors import (
+    AddressDeniedError,
+    DestinationCoolingDownError,
+    DestinationNotInBookError,
     InsufficientAvailableBalanceError,
     LimitExceededError,
     PayoutStateError,
@@ -30,15 +33,18 @@ from domain.payouts import (
     PayoutStatus,
 )
 from domain.policy import limit_reservations, requirement
+from domain.ports import AddressScreener
 from infra.database import Database
 from ledger import rules
 from ledger.service import Ledger
 from models.chain_transactions import ChainTransaction
 from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
+from payouts.book import check_in_book
 from payouts.history import locked_payout, move, outcome_of
 from payouts.money import return_postings
 from payouts.policy import PolicyVersion, current_policy
+from payouts.screening import PostgresScreener, check_allowed
 from payouts.validation import PayoutTarget, validate_target
 
 CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
@@ -47,10 +53,13 @@ CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
 class PostgresPayoutDesk:
     """``domain.ports.PayoutDesk`` on PostgreSQL."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Take the database as the worker's role."""
+    def __init__(
+        self, database: Database, clock: Clock, screener: AddressScreener | None = None
+    ) -> None:
+        """Take the database as the worker's role, and who screens; by default our own list."""
         self._database = database
         self._clock = clock
+        self._screener = screener or PostgresScreener(database)
 
     async def freeze(self, request: PayoutRequest) -> Acceptance:
         """Write the payout and hold amount plus fee, or refuse it; a repeat answers the same."""
@@ -67,6 +76,9 @@ class PostgresPayoutDesk:
             InsufficientAvailableBalanceError,
             LimitExceededError,
             WalletFrozenError,
+            AddressDeniedError,
+            DestinationNotInBookError,
+            DestinationCoolingDownError,
         ) as refusal:
             return await self._refuse(request, refusal)
         except RequestError as refusal:
@@ -76,12 +88,17 @@ class PostgresPayoutDesk:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
                 return _acceptance(known)
-            target = await validate_target(
+            target = await _target(session, request)
+            await check_in_book(
                 session,
-                asset_code=request.asset,
-                amount_minor=request.amount_minor,
-                destination=request.destination,
+                request.user_id,
+                target.asset.chain_id,
+                target.destination,
+                now=self._clock.now(),
             )
+        # Outside any unit of work: whoever screens may be far away.
+        await check_allowed(self._screener, target.asset.chain_id, target.destination)
+        async with self._database.transaction() as session:
             await check_not_frozen(session, request.user_id)
             policy = await current_policy(session)
             payout = self._new_payout(request, target, policy)
@@ -127,6 +144,7 @@ class PostgresPayoutDesk:
             fee_minor=target.asset.payout_fee_minor,
             destination=target.destination,
             note=request.note,
+            priority=request.priority,
             status=PayoutStatus.AWAITING_APPROVAL if is_open else PayoutStatus.READY,
             policy_version=policy.version,
             approvals_required=needed.approvals,
@@ -141,12 +159,7 @@ class PostgresPayoutDesk:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
                 return _acceptance(known)
-            target = await validate_target(
-                session,
-                asset_code=request.asset,
-                amount_minor=request.amount_minor,
-                destination=request.destination,
-            )
+            target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
             session.add(payout)
@@ -216,6 +229,15 @@ class PostgresPayoutDesk:
         postings = await return_postings(session, [payout], clock=self._clock, is_expiry=is_expiry)
         await Ledger.post_in(session, postings)
         move(session, [payout], status, clock=self._clock, detail=detail)
+
+
+async def _target(session: AsyncSession, request: PayoutRequest) -> PayoutTarget:
+    return await validate_target(
+        session,
+        asset_code=request.asset,
+        amount_minor=request.amount_minor,
+        destination=request.destination,
+    )
 
 
 def _acceptance(payout: Payout) -> Acceptance:

@@ -1,18 +1,19 @@
 """Why a payout is where it is, in one sentence that its owner understands."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import error_by_code
 from domain.explanations import SILENT_AFTER, Explanation
-from domain.payouts import PayoutStatus
+from domain.payouts import PayoutStatus, Priority
 from domain.workflow_ids import SIGNING_QUEUE
 from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.wallets import Finality
 from payouts.approvals import approvers_among
+from payouts.fee_ceilings import ceiling_minor, is_too_dear, rate_now_minor
 from payouts.liveness import last_seen
 from payouts.queries import PayoutDetail
 
@@ -50,7 +51,7 @@ def explained(
         case PayoutStatus.AWAITING_APPROVAL:
             return _approvals(detail)
         case PayoutStatus.READY:
-            return Explanation("Approved; waiting for the next batch.", "batch")
+            return _ready(detail, now=now)
         case PayoutStatus.BATCHED:
             return _on_the_way(detail, signer_seen_at=signer_seen_at, now=now)
         case PayoutStatus.SETTLED:
@@ -68,6 +69,29 @@ def _approvals(detail: PayoutDetail) -> Explanation:
     if until is not None:
         sentence += f", until {until:%Y-%m-%d %H:%M} UTC"
     return Explanation(f"{sentence}.", "approval")
+
+
+def _ready(detail: PayoutDetail, *, now: datetime) -> Explanation:
+    chain, priority = detail.chain, Priority(detail.payout.priority)
+    if detail.is_denied:
+        return Explanation(
+            "Screening denies its destination; waiting until it is allowed, or for a refund.",
+            "address_denied",
+        )
+    if is_too_dear(chain, detail.head, priority, now=now):
+        rate_minor = rate_now_minor(detail.head, now=now)
+        most_minor = ceiling_minor(chain, priority)
+        return Explanation(
+            f"Approved; waiting for lower fees: now {rate_minor}, {priority} payouts leave up to"
+            f" {most_minor}.",
+            "fees",
+        )
+    wait_ms = chain.economy_wait_ms if priority == Priority.ECONOMY else chain.batch_wait_ms
+    until = detail.payout.updated_at + timedelta(milliseconds=wait_ms)
+    if priority != Priority.URGENT and now < until:
+        moment = f"{until:%Y-%m-%d %H:%M:%S}"
+        return Explanation(f"Approved; waiting for company until {moment} UTC.", "company")
+    return Explanation("Approved; waiting for the next batch.", "batch")
 
 
 def _on_the_way(

@@ -8,12 +8,13 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import PayoutNotFoundError
-from domain.payouts import PayoutStatus
+from domain.payouts import OPEN_STATUSES, PayoutStatus
 from infra.paging import Page, paged
 from models.chain_transactions import ChainBatch, ChainHead, ChainTransaction
 from models.payouts import ApprovalDecision, Payout, PayoutEvent
 from models.wallets import Asset, Chain
 from payouts.approvals import decisions_on
+from payouts.screening import denied_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class PayoutDetail:
     chain_transaction: ChainTransaction | None
     batch: ChainBatch | None
     head: ChainHead | None
+    is_denied: bool = False
+    """Screening denies its destination; no batch takes it."""
 
     @property
     def confirmations(self) -> int:
@@ -71,6 +74,7 @@ async def payout_detail(
         chain_transaction=row,
         batch=await session.get(ChainBatch, row.batch_id) if row else None,
         head=await session.get(ChainHead, payout.chain_id),
+        is_denied=payout.status in OPEN_STATUSES and bool(await denied_among(session, [payout])),
     )
 
 

@@ -105,6 +105,7 @@ class ColdDesk:
             ConflictError: It does not wait for a signature from elsewhere.
             SigningRefusedError: It is not what was asked for and approved.
             WalletFrozenError: It pays for a customer who is frozen.
+            AddressDeniedError: It pays an address that screening denies.
             SignerCeilingError: The wallet's ceiling for the rolling hour is reached.
         """
         async with self._database.transaction() as session:

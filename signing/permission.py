@@ -7,10 +7,12 @@ from sqlalchemy import ColumnElement, func, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import SignerCeilingError, WalletFrozenError
+from domain.errors import AddressDeniedError, SignerCeilingError, WalletFrozenError
+from domain.ports import ScreeningVerdict
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
 from models.deposits import UserFreeze
 from models.payouts import Payout
+from models.runs import AddressScreening
 from models.wallets import SignerCeiling
 from signing.checks import check_intent
 
@@ -39,11 +41,13 @@ async def check_permission(
     Raises:
         SigningRefusedError: It is not what was asked for and approved.
         WalletFrozenError: It pays for a customer who is frozen.
+        AddressDeniedError: It pays an address that screening denies.
         SignerCeilingError: The wallet's ceiling for the rolling hour is reached.
     """
     await check_intent(session, row, attempt)
     if not await _any_attempt(session, row.id, col(ChainAttempt.raw).is_not(None)):
         await _check_nobody_frozen(session, row)
+        await _check_nobody_denied(session, row)
     if not await _any_attempt(session, row.id, _is_given_away()):
         await _check_ceiling(session, row, now=now)
 
@@ -56,6 +60,20 @@ async def _check_nobody_frozen(session: AsyncSession, row: ChainTransaction) -> 
     )
     if found.first() is not None:
         raise WalletFrozenError
+
+
+async def _check_nobody_denied(session: AsyncSession, row: ChainTransaction) -> None:
+    found = await session.exec(
+        select(AddressScreening.address)
+        .join(Payout, col(Payout.destination) == col(AddressScreening.address))
+        .where(
+            Payout.chain_transaction_id == row.id,
+            AddressScreening.chain_id == row.chain_id,
+            AddressScreening.verdict == ScreeningVerdict.DENY,
+        )
+    )
+    if found.first() is not None:
+        raise AddressDeniedError
 
 
 async def _check_ceiling(session: AsyncSession, row: ChainTransaction, *, now: datetime) -> None:

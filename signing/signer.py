@@ -14,6 +14,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.clock import Clock
 from domain.disperse import Dispersal, Payment, batch_id_of
 from domain.errors import (
+    AddressDeniedError,
     KeyUnavailableError,
     SignerCeilingError,
     SigningRefusedError,
@@ -42,7 +43,12 @@ from signing.payouts import payouts_in
 from signing.permission import check_permission, lock_wallet
 
 SIGNED = "signed"
-WAITING = (SignerCeilingError.code, KeyUnavailableError.code, WalletFrozenError.code)
+WAITING = (
+    SignerCeilingError.code,
+    KeyUnavailableError.code,
+    WalletFrozenError.code,
+    AddressDeniedError.code,
+)
 """What passes by itself or is mended by an operator; the batch asks again."""
 
 SIGNABLE = (
@@ -72,8 +78,8 @@ class PostgresBatchSigner:
         Sign and store every attempt of the batch that has no bytes yet and is allowed now.
 
         What would pass the wallet's ceiling waits for the rolling hour, and what pays a frozen
-        customer until that is lifted; what is not exactly what was asked for and approved is never
-        signed.
+        customer or a denied address until that is lifted; what is not exactly what was asked for
+        and approved is never signed.
         """
         async with self._database.transaction() as session:
             batch = await session.get_one(ChainBatch, batch_id, with_for_update=True)
@@ -126,7 +132,7 @@ class PostgresBatchSigner:
             if row.status == ChainTransactionStatus.ALLOCATED:
                 row.reason_code = SigningRefusedError.code
             return SigningRefusedError.code
-        except (SignerCeilingError, WalletFrozenError) as wait:
+        except (SignerCeilingError, WalletFrozenError, AddressDeniedError) as wait:
             return wait.code
         except KeyUnavailableError as error:
             # A key was taken from the environment too early; nothing is wrong with the payout.

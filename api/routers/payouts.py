@@ -36,9 +36,12 @@ from api.schemas.payouts import (
 )
 from api.state import AppState
 from domain.errors import (
+    AddressDeniedError,
     AlreadyDecidedError,
     AmountOutOfRangeError,
     ApprovalExpiredError,
+    DestinationCoolingDownError,
+    DestinationNotInBookError,
     ForbiddenDestinationError,
     IdempotencyKeyInvalidError,
     IdempotencyKeyMissingError,
@@ -52,8 +55,10 @@ from domain.errors import (
     PayoutNotFoundError,
     PayoutStateError,
     RoleMissingError,
+    ScreeningUnavailableError,
     UnknownAssetError,
     ValidationError,
+    WalletFrozenError,
     WorkflowEngineUnavailableError,
 )
 from domain.ids import DECISION, PAYOUT, new_id
@@ -105,6 +110,11 @@ _DECIDE = (*_CHANGE, RoleMissingError, OwnRequestError, AlreadyDecidedError, App
         ForbiddenDestinationError,
         InsufficientAvailableBalanceError,
         LimitExceededError,
+        WalletFrozenError,
+        AddressDeniedError,
+        DestinationNotInBookError,
+        DestinationCoolingDownError,
+        ScreeningUnavailableError,
         PayoutStateError,
         WorkflowEngineUnavailableError,
     ),

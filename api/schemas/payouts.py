@@ -7,7 +7,7 @@ from pydantic import Field
 
 from api.schemas.base import Answer, StrictModel, UserIdText, id_pattern
 from domain.ids import PAYOUT
-from domain.payouts import DecisionKind, PayoutStatus
+from domain.payouts import DecisionKind, PayoutStatus, Priority
 from payouts.queries import PayoutDetail
 
 PayoutIdText = Annotated[
@@ -33,6 +33,15 @@ class PayoutBody(StrictModel):
     amount: AmountText
     destination: str = Field(min_length=1, max_length=128, examples=[DESTINATION_EXAMPLE])
     note: str | None = Field(default=None, max_length=200, examples=["invoice 4711"])
+    priority: Priority = Field(
+        default=Priority.NORMAL,
+        description="`urgent` leaves at once; `economy` waits longer, for company and low fees.",
+    )
+
+    def hashed(self) -> dict[str, Any]:
+        """Return what tells this request from others; what came later counts only where given."""
+        left_out = set() if "priority" in self.model_fields_set else {"priority"}
+        return self.model_dump(mode="json", exclude=left_out)
 
 
 class DecisionBody(StrictModel):
@@ -101,6 +110,7 @@ class PayoutView(Answer):
     fee: str = Field(description="Service fee in minor units, held with the amount.")
     destination: str
     note: str | None
+    priority: Priority
     status: PayoutStatus
     reason_code: str | None
     approvals_required: int
@@ -173,6 +183,7 @@ def _shared(payout: Any) -> dict[str, Any]:
         "fee": str(payout.fee_minor),
         "destination": payout.destination,
         "note": payout.note,
+        "priority": payout.priority,
         "status": payout.status,
         "reason_code": payout.reason_code,
         "approvals_required": payout.approvals_required,
