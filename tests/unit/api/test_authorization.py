@@ -70,6 +70,7 @@ TABLE = {
     "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payouts/{payout_id}/refunds":    OPERATE,
     "POST /v1/payouts/{payout_id}/retries":    OPERATE,
+    "GET /v1/fees":                 READ,
     "GET /v1/address-book":         READ,
     "POST /v1/address-book":        SESSION,
     "DELETE /v1/address-book/{entry_id}": SESSION,
