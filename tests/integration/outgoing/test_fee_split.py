@@ -61,10 +61,10 @@ class TestFeeSplit:
         batch_id = await on_the_wire(books)
         await settled(books, batch_id)
         (before,) = await books.transactions(batch_id)
-        for price_minor in (23, 4):
-            books.chain.rollback(3)
+        for blocks, price_minor in ((3, 23), (4, 4)):
+            books.chain.rollback(blocks)
             books.chain.gas_price_minor = price_minor
-            books.chain.mine(4)
+            books.chain.mine(blocks + 1)
             await books.watch.watch_once()
             await books.log.settle(batch_id)
             (row,) = await books.transactions(batch_id)
