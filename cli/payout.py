@@ -54,6 +54,29 @@ def create(
 
 
 @app.command()
+def fees(
+    typer_context: typer.Context,
+    asset: Annotated[str, typer.Argument(help="Asset code, such as ETH.")],
+) -> None:
+    """Show what a payout costs on its chain now, by priority."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        answer = api.get("/v1/fees", asset=asset)
+    if context.is_json:
+        context.show(answer)
+        return
+    rate = answer["fee_rate"]
+    context.out.print(f"now: {rate['amount']} {rate['unit']}" if rate else "now: not known")
+    table = Table()
+    for heading in ("priority", "ceiling", f"network fee ({answer['native_asset']})", "waits now"):
+        table.add_column(heading)
+    for e in answer["estimates"]:
+        waits = "for lower fees" if e["would_wait"] else f"{e['waits_for_company_ms']} ms"
+        table.add_row(e["priority"], e["ceiling"], e["network_fee"] or "?", waits)
+    context.out.print(table)
+
+
+@app.command()
 def show(typer_context: typer.Context, payout_id: PayoutId) -> None:
     """Show everything about a payout."""
     context = context_of(typer_context)

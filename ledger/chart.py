@@ -37,6 +37,11 @@ def network_fees(chain_id: str) -> str:
     return f"fees:network:{chain_id}"
 
 
+def customer_network_fees(chain_id: str, user_id: str) -> str:
+    """Return the expense account of fees that a chain took for one customer's payouts."""
+    return f"{network_fees(chain_id)}:{user_id}"
+
+
 SERVICE_FEES = "fees:service"
 """Fees that customers paid us."""
 

@@ -27,6 +27,15 @@ class CustomerBalance:
 
 
 @dataclass(frozen=True, slots=True)
+class SystemBalance:
+    """Credits minus debits of accounts of ours."""
+
+    code: str
+    asset: str
+    balance_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class StatementLine:
     """One entry as its owner reads it; ``position`` counts the account's entries from 1."""
 
@@ -66,14 +75,19 @@ async def account_balance(session: AsyncSession, code: str, asset: str) -> int:
     return found.first() or 0
 
 
-async def system_balances(session: AsyncSession) -> list[LedgerAccount]:
-    """Return every account that is not a customer's."""
-    found = await session.exec(
-        select(LedgerAccount)
-        .where(~col(LedgerAccount.code).like("user:%"))
-        .order_by(col(LedgerAccount.code), col(LedgerAccount.asset))
+async def system_balances(session: AsyncSession) -> list[SystemBalance]:
+    """Return what is not on customers' balances; fees that customers caused are one sum."""
+    # A chain's id (CAIP-2) has two parts; what follows is the customer.
+    code = func.regexp_replace(
+        LedgerAccount.code, "^(fees:network:[^:]+:[^:]+):.*$", r"\1:(customers)"
     )
-    return list(found)
+    found = await session.exec(
+        select(code, LedgerAccount.asset, func.sum(LedgerAccount.balance_minor))
+        .where(~col(LedgerAccount.code).like("user:%"))
+        .group_by(code, col(LedgerAccount.asset))
+        .order_by(code, col(LedgerAccount.asset))
+    )
+    return [SystemBalance(code, asset, int(total)) for code, asset, total in found]
 
 
 async def asset_sums(session: AsyncSession) -> dict[str, int]:

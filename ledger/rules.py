@@ -5,6 +5,7 @@ Amounts are minor units. The key of a posting is ``{resource}:{step}``; resource
 step of a payout or of a chain transaction is posted once.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from domain.policy import LimitReservation
@@ -283,15 +284,22 @@ def network_fee(
     payer: str,
     asset: str,
     fee_minor: int,
+    shared: Mapping[str, int],
     at: datetime,
 ) -> Posting:
     """
     What the chain took for mining a transaction of ours, from the omnibus account that paid it.
 
-    After a reorg the same transaction may cost more or less: ``fee_minor`` is then the difference,
-    and ``settlement`` counts how often that happened.
+    ``shared`` says which part of it which customer's payouts caused; the rest is nobody's. After a
+    reorg the same transaction may cost more or less: ``fee_minor`` and the parts are then the
+    differences, and ``settlement`` counts how often that happened.
     """
-    entries = _move(chart.network_fees(chain_id), payer, asset, fee_minor)
+    parts = {chart.customer_network_fees(chain_id, u): shared[u] for u in sorted(shared)}
+    parts[chart.network_fees(chain_id)] = fee_minor - sum(shared.values())
+    entries = (
+        Entry(payer, asset, fee_minor),
+        *(Entry(account, asset, -minor) for account, minor in parts.items() if minor),
+    )
     key = f"{chain_transaction_id}:network_fee:{settlement}"
     return Posting(key, "network_fee", chain_transaction_id, entries, at)
 

@@ -69,11 +69,20 @@ class Payout(SQLModel, table=True):
             postgresql_where=text("run_id IS NOT NULL"),
         ),
         Index(
-            "payout_ready",
+            "payout_waiting",
             "chain_id",
-            "priority",
+            "user_id",
             "created_at",
-            postgresql_where=text("status = 'ready'"),
+            "id",
+            postgresql_where=text("status = 'ready' AND priority <> 'urgent'"),
+        ),
+        Index(
+            "payout_urgent",
+            "chain_id",
+            "user_id",
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'ready' AND priority = 'urgent'"),
         ),
     )
 

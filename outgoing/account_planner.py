@@ -1,11 +1,11 @@
 """Planning on account chains (EVM): gas by dry run, and replacements by account nonce."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import cast
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.bump_policy import is_within_budget, patience
 from domain.clock import Clock
 from domain.disperse import Dispersal, most_gas, runtime_code
 from domain.errors import (
@@ -170,8 +170,9 @@ class AccountPlanner:
         """
         Plan a replacement, same nonce and higher fee, for each attempt that is stuck.
 
-        Stuck is: older than the chain's ``bump_after_s``, and either next in line for its wallet
-        or below the present base fee. Returns how many attempts await the signer.
+        Stuck is: older than the chain's ``bump_after_s``, doubled with each replacement, and either
+        next in line for its wallet or below the present base fee. What could then cost more than
+        the chain's budget is left as it is. Returns how many attempts await the signer.
 
         Raises:
             FeeAboveCeilingError: A replacement would cost more than the ceiling; repeat later.
@@ -186,7 +187,6 @@ class AccountPlanner:
     async def _store_bumps(
         self, batch_id: str, chain: Chain, *, quote: FeeQuote, next_nonce: int
     ) -> int:
-        overdue = self._clock.now() - timedelta(seconds=chain.bump_after_s)
         async with self._database.transaction() as session:
             await locked_batch(session, batch_id)
             rows = await transactions_of(
@@ -202,11 +202,18 @@ class AccountPlanner:
                 is_blocking = (
                     row.account_nonce == next_nonce or last.max_fee_minor < quote.base_fee_minor
                 )
-                if last.signed_at is None or last.signed_at > overdue or not is_blocking:
+                if not is_blocking or not self._is_overdue(last, chain):
                     continue
-                session.add(self._replacement(last, quote, chain))
-                planned += 1
+                attempt = self._replacement(last, quote, chain)
+                cost_minor = (row.gas_limit or 0) * attempt.max_fee_minor
+                if is_within_budget(cost_minor, chain.bump_fee_max_minor):
+                    session.add(attempt)
+                    planned += 1
             return planned
+
+    def _is_overdue(self, last: ChainAttempt, chain: Chain) -> bool:
+        wait = patience(chain.bump_after_s, last.sequence)
+        return last.signed_at is not None and last.signed_at <= self._clock.now() - wait
 
     def _replacement(self, last: ChainAttempt, quote: FeeQuote, chain: Chain) -> ChainAttempt:
         previous = FeeQuote(0, last.max_fee_minor, last.priority_fee_minor)

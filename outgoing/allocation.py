@@ -26,6 +26,7 @@ from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
 from outgoing import coins
+from outgoing.fee_split import note_estimates
 from outgoing.held_back import held_back
 from outgoing.records import (
     latest_attempts,
@@ -73,6 +74,7 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     placed_ids = {row.id for row in placed}
     if placed:
         payouts = await _put_off(session, rows, payouts, clock=clock)
+    await note_estimates(session, placed, payouts)
     await post_and_refund(
         session,
         dispatch_postings(

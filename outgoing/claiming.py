@@ -1,13 +1,15 @@
 """
 Choosing the ready payouts that leave now, each customer in turn.
 
-Choosing takes no locks; those that are chosen are locked one by one after, and whoever has changed
-or is taken by somebody else meanwhile is left out.
+Choosing takes no locks; those that are chosen are locked after, and whoever has changed or is taken
+by somebody else meanwhile is left out. However many wait, about as many rows are read as leave.
 """
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import any_, bindparam, text
+from sqlalchemy import Row, any_, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -21,25 +23,48 @@ from models.payouts import Payout
 from models.wallets import Chain
 from payouts.fee_ceilings import is_too_dear
 
-WAITING = text("""
-    SELECT id, asset, priority, amount_minor, updated_at, is_alone
-    FROM (
+TURNS_LEAST = 4
+"""So many of each customer are looked at first."""
+
+# Each half of the ready payouts has an index of its own, by customer; see ``models.payouts``.
+_CUSTOMERS = """
+    WITH RECURSIVE customer AS (
+        (SELECT p.user_id FROM payout p
+         WHERE p.chain_id = :chain_id AND p.status = 'ready' AND p.priority {half}
+         ORDER BY p.user_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT p.user_id FROM payout p
+                WHERE p.chain_id = :chain_id AND p.status = 'ready' AND p.priority {half}
+                  AND p.user_id > c.user_id
+                ORDER BY p.user_id LIMIT 1)
+        FROM customer c WHERE c.user_id IS NOT NULL
+    )
+    SELECT c.user_id FROM customer c
+    WHERE c.user_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM user_freeze f
+                      WHERE f.user_id = c.user_id AND f.lifted_at IS NULL)
+"""
+_TURNS = """
+    SELECT w.*
+    FROM unnest(CAST(:customers AS text[])) AS c (user_id)
+    CROSS JOIN LATERAL (
         SELECT p.id, p.asset, p.priority, p.amount_minor, p.updated_at, p.is_alone, p.created_at,
-               row_number() OVER (
-                   PARTITION BY p.user_id, p.priority = 'urgent' ORDER BY p.created_at, p.id
-               ) AS turn
+               row_number() OVER (ORDER BY p.created_at, p.id) AS turn
         FROM payout p
-        WHERE p.chain_id = :chain_id AND p.status = 'ready' AND p.priority = ANY(:priorities)
-          AND NOT EXISTS (SELECT FROM user_freeze f
-                          WHERE f.user_id = p.user_id AND f.lifted_at IS NULL)
+        WHERE p.chain_id = :chain_id AND p.user_id = c.user_id AND p.status = 'ready'
+          AND p.priority {half} AND p.priority = ANY(:priorities)
           AND NOT EXISTS (SELECT FROM address_screening s
                           WHERE s.chain_id = p.chain_id AND s.address = p.destination
                             AND s.verdict = 'deny')
-    ) waiting
-    ORDER BY priority <> 'urgent', turn, created_at, id
-    LIMIT :capacity
-""")
-"""What may leave: the urgent first, then the first of each customer, the second of each, …"""
+        ORDER BY p.created_at, p.id LIMIT :turns
+    ) w
+    ORDER BY w.turn, w.created_at, w.id LIMIT :capacity
+"""
+HALVES = ("= 'urgent'", "<> 'urgent'")
+CUSTOMERS = {half: text(_CUSTOMERS.format(half=half)) for half in HALVES}
+"""Whose payouts are ready, the frozen left out."""
+TURNS = {half: text(_TURNS.format(half=half)) for half in HALVES}
+"""The first payout of each customer, the second of each, …; what screening denies left out."""
 
 
 async def lock_leaving(session: AsyncSession, chain: Chain, *, clock: Clock) -> list[Payout]:
@@ -75,16 +100,14 @@ def rules_of(chain: Chain) -> BatchRules:
 async def _waiting(
     session: AsyncSession, chain: Chain, rules: BatchRules, *, clock: Clock
 ) -> list[Waiting]:
+    """Return what may leave, the urgent first; no more than a batch holds."""
     head = await session.get(ChainHead, chain.id)
     affordable = [p for p in Priority if not is_too_dear(chain, head, p, now=clock.now())]
-    found = await session.execute(
-        WAITING,
-        {
-            "chain_id": chain.id,
-            "priorities": [priority.value for priority in affordable],
-            "capacity": rules.capacity,
-        },
-    )
+    found: list[Row[Any]] = []
+    for half in HALVES:
+        found += await in_turn(
+            session, chain.id, half, affordable, capacity=rules.capacity - len(found)
+        )
     return [
         Waiting(
             payout_id=row.id,
@@ -96,3 +119,36 @@ async def _waiting(
         )
         for row in found
     ]
+
+
+async def in_turn(
+    session: AsyncSession,
+    chain_id: str,
+    half: str,
+    priorities: Sequence[Priority],
+    *,
+    capacity: int,
+) -> Sequence[Row[Any]]:
+    """Return up to ``capacity`` payouts of these priorities, each customer in turn."""
+    wanted = {"chain_id": chain_id}
+    customers = list((await session.execute(CUSTOMERS[half], wanted)).scalars())
+    if not customers or capacity <= 0:
+        return []
+    turns = min(capacity, max(TURNS_LEAST, 2 * capacity // len(customers)))
+    while True:
+        rows = (
+            await session.execute(
+                TURNS[half],
+                wanted
+                | {
+                    "customers": customers,
+                    "priorities": [priority.value for priority in priorities],
+                    "turns": turns,
+                    "capacity": capacity,
+                },
+            )
+        ).all()
+        # Fewer than asked for, and somebody may have more: look at all that could leave.
+        if len(rows) >= capacity or turns >= capacity or all(row.turn < turns for row in rows):
+            return rows
+        turns = capacity

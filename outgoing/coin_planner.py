@@ -6,10 +6,10 @@ child that spends its change pays for both (CPFP). Either way the payments are t
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.bump_policy import is_within_budget, patience
 from domain.clock import Clock
 from domain.errors import FeeAboveCeilingError, InsufficientGasFundsError
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
@@ -109,12 +109,13 @@ class CoinPlanner:
                         row,
                         attempts[row.id],
                         rate=self._rate(attempts[row.id], chain, quote),
+                        budget_minor=chain.bump_fee_max_minor,
                     )
             return planned
 
     def _is_stuck(self, last: ChainAttempt, chain: Chain) -> bool:
-        overdue = self._clock.now() - timedelta(seconds=chain.bump_after_s)
-        return last.signed_at is not None and last.signed_at <= overdue
+        wait = patience(chain.bump_after_s, last.sequence)
+        return last.signed_at is not None and last.signed_at <= self._clock.now() - wait
 
     def _rate(self, last: ChainAttempt, chain: Chain, quote: FeeQuote) -> int:
         previous = FeeQuote(quote.base_fee_minor, last.max_fee_minor, 0)
@@ -124,16 +125,28 @@ class CoinPlanner:
         return fee.max_fee_minor
 
     async def _hurry(
-        self, session: AsyncSession, row: ChainTransaction, last: ChainAttempt, *, rate: int
+        self,
+        session: AsyncSession,
+        row: ChainTransaction,
+        last: ChainAttempt,
+        *,
+        rate: int,
+        budget_minor: int | None,
     ) -> bool:
         if row.kind == ChainTransactionKind.FEE_CHILD:
             return False
         if self._network.has_replacement:
-            return await self._replace(session, row, last, rate)
-        return await self._add_child(session, row, last, rate)
+            return await self._replace(session, row, last, rate=rate, budget_minor=budget_minor)
+        return await self._add_child(session, row, last, rate=rate, budget_minor=budget_minor)
 
     async def _replace(
-        self, session: AsyncSession, row: ChainTransaction, last: ChainAttempt, rate: int
+        self,
+        session: AsyncSession,
+        row: ChainTransaction,
+        last: ChainAttempt,
+        *,
+        rate: int,
+        budget_minor: int | None,
     ) -> bool:
         """Plan an attempt that spends the same coins and takes its higher fee from the change."""
         resized = bumps.resized(
@@ -144,8 +157,8 @@ class CoinPlanner:
             rate=rate,
             network=self._network,
         )
-        if resized is None:
-            # No change to take it from; what was sent may still be mined.
+        if resized is None or not is_within_budget(resized.fee_minor, budget_minor):
+            # No change to take it from, or too dear; what was sent may still be mined.
             return False
         sequence = last.sequence + 1
         session.add(
@@ -162,7 +175,13 @@ class CoinPlanner:
         return True
 
     async def _add_child(
-        self, session: AsyncSession, row: ChainTransaction, last: ChainAttempt, rate: int
+        self,
+        session: AsyncSession,
+        row: ChainTransaction,
+        last: ChainAttempt,
+        *,
+        rate: int,
+        budget_minor: int | None,
     ) -> bool:
         """Plan a child that spends the change and pays for its parent as well, once."""
         child_id = derived_id(CHAIN_TRANSACTION, row.id, "child")
@@ -179,7 +198,9 @@ class CoinPlanner:
             rate=rate,
             network=self._network,
         )
-        if child is None:
+        if child is None or not is_within_budget(
+            (last.fee_minor or 0) + child.fee_minor, budget_minor
+        ):
             return False
         address = await coins.take_internal(session, row.chain_id, clock=self._clock)
         session.add(

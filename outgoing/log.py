@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import update
 from sqlmodel import col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.disperse import AMOUNT_MAX_MINOR
@@ -27,7 +26,7 @@ from models.payouts import Payout
 from models.wallets import Chain
 from outgoing import allocation, operator, settlement
 from outgoing.claiming import lock_leaving
-from payouts.history import move, outcome_of
+from payouts.history import move_all, outcome_of
 
 
 class PostgresOutgoingLog:
@@ -59,31 +58,15 @@ class PostgresOutgoingLog:
             )
             session.add(batch)
             await session.flush()
-            for shared in _shares(ready, outputs_max=chain.outputs_max):
-                await self._plan(session, batch, chain, shared)
+            shares = list(_shares(ready, outputs_max=chain.outputs_max))
+            rows = [_planned(batch, chain, shared) for shared in shares]
+            session.add_all(rows)
+            await session.flush()
+            for row, shared in zip(rows, shares, strict=True):
+                for payout in shared:
+                    payout.chain_transaction_id = row.id
+            await move_all(session, ready, PayoutStatus.BATCHED, clock=self._clock, detail=batch.id)
             return batch.id
-
-    async def _plan(
-        self, session: AsyncSession, batch: ChainBatch, chain: Chain, payouts: Sequence[Payout]
-    ) -> None:
-        """Plan one chain transaction that pays these payouts, all of one asset."""
-        planned = ChainTransaction(
-            id=derived_id(CHAIN_TRANSACTION, batch.id, payouts[0].id),
-            batch_id=batch.id,
-            chain_id=batch.chain_id,
-            wallet_address=batch.wallet_address,
-            kind=ChainTransactionKind.PAYOUT,
-            asset=payouts[0].asset,
-            destination=payouts[0].destination if len(payouts) == 1 else None,
-            amount_minor=sum(payout.amount_minor for payout in payouts),
-            status=ChainTransactionStatus.PLANNED,
-            disperse_address=chain.disperse_address if len(payouts) > 1 else None,
-        )
-        session.add(planned)
-        await session.flush()
-        for payout in payouts:
-            payout.chain_transaction_id = planned.id
-        move(session, payouts, PayoutStatus.BATCHED, clock=self._clock, detail=batch.id)
 
     async def allocate(self, batch_id: str) -> bool:
         """Give each planned transaction its place and capture holds; False when coins are short."""
@@ -135,6 +118,22 @@ class PostgresOutgoingLog:
                 .where(col(Payout.id).in_(payout_ids))
                 .values(notified_at=self._clock.now())
             )
+
+
+def _planned(batch: ChainBatch, chain: Chain, payouts: Sequence[Payout]) -> ChainTransaction:
+    """Return a planned chain transaction that pays these payouts, all of one asset."""
+    return ChainTransaction(
+        id=derived_id(CHAIN_TRANSACTION, batch.id, payouts[0].id),
+        batch_id=batch.id,
+        chain_id=batch.chain_id,
+        wallet_address=batch.wallet_address,
+        kind=ChainTransactionKind.PAYOUT,
+        asset=payouts[0].asset,
+        destination=payouts[0].destination if len(payouts) == 1 else None,
+        amount_minor=sum(payout.amount_minor for payout in payouts),
+        status=ChainTransactionStatus.PLANNED,
+        disperse_address=chain.disperse_address if len(payouts) > 1 else None,
+    )
 
 
 def _shares(ready: Sequence[Payout], *, outputs_max: int) -> Iterator[Sequence[Payout]]:

@@ -6,6 +6,7 @@ A reorg may mine a settled transaction again at another fee; then only the diffe
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, func
 from sqlmodel import col, select
@@ -27,6 +28,7 @@ from models.chain_transactions import ChainTransactionKind as Kind
 from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import Chain
+from outgoing.fee_split import book_shares, by_transaction
 from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
 from payouts.history import move
@@ -52,9 +54,13 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     payer = await _payer(session, batch)
     postings = [p for row in rows for p in _own_postings(row, clock)]
+    its = by_transaction(payouts)
     for row in rows:
         unpaid_minor = _unpaid_minor(row, payouts)
-        postings += _cost_postings(row, chain.native_asset, payer, clock, unpaid_minor=unpaid_minor)
+        postings += _fee_postings(
+            row, chain.native_asset, its.get(row.id, []), payer=payer, at=clock.now()
+        )
+        postings += _cost_postings(row, payer, clock, unpaid_minor=unpaid_minor)
         postings += _refunded_postings(row, payouts, payer, clock)
     await _release_unswept(session, rows)
     await _finish(session, rows, payouts, postings, clock=clock)
@@ -194,26 +200,35 @@ def _unpaid_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> int:
     return sum(its[place].amount_minor for place in row.failed_places or ())
 
 
-def _cost_postings(
-    row: ChainTransaction, native_asset: str, payer: str, clock: Clock, *, unpaid_minor: int
+def _fee_postings(
+    row: ChainTransaction, native_asset: str, payouts: Sequence[Payout], *, payer: str, at: datetime
 ) -> list[Posting]:
-    """Return postings for what the transaction cost besides the amounts it paid."""
-    postings: list[Posting] = []
-    if fee_minor := (row.network_fee_minor or 0) - row.fee_booked_minor:
-        postings.append(
-            rules.network_fee(
-                chain_transaction_id=row.id,
-                settlement=row.settlements,
-                chain_id=row.chain_id,
-                payer=_payer_of(row, payer),
-                asset=native_asset,
-                fee_minor=fee_minor,
-                at=clock.now(),
-            )
+    """Return the posting of what the chain took, by the customers whose payouts caused it."""
+    fee_minor = (row.network_fee_minor or 0) - row.fee_booked_minor
+    shared = book_shares(row, payouts)
+    if not fee_minor:
+        return []
+    return [
+        rules.network_fee(
+            chain_transaction_id=row.id,
+            settlement=row.settlements,
+            chain_id=row.chain_id,
+            payer=_payer_of(row, payer),
+            asset=native_asset,
+            fee_minor=fee_minor,
+            shared=shared,
+            at=at,
         )
+    ]
+
+
+def _cost_postings(
+    row: ChainTransaction, payer: str, clock: Clock, *, unpaid_minor: int
+) -> list[Posting]:
+    """Return postings for what the transaction cost besides the amounts it paid, and the fee."""
     if row.kind in _OWN_RULES:
-        return postings
-    return postings + _outflow_postings(row, _payer_of(row, payer), clock, unpaid_minor)
+        return []
+    return _outflow_postings(row, _payer_of(row, payer), clock, unpaid_minor)
 
 
 def _refunded_postings(

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.bump_policy import is_spent
 from domain.errors import error_by_code
 from domain.explanations import SILENT_AFTER, Explanation
 from domain.payouts import PayoutStatus, Priority
@@ -138,6 +139,13 @@ def _block(detail: PayoutDetail, *, now: datetime) -> Explanation:
     if head is not None and now - head.seen_at > SILENT_AFTER:
         moment = f"{head.seen_at:%Y-%m-%d %H:%M:%S}"
         return Explanation(f"Broadcast; {detail.chain.name} not seen since {moment} UTC.", "chain")
+    offer, most_minor = detail.offer, detail.chain.bump_fee_max_minor
+    if offer is not None and is_spent(offer.cost_minor, most_minor):
+        return Explanation(
+            f"Broadcast; waiting for a block of {detail.chain.name}. It is not replaced: that could"
+            f" cost more than {most_minor}.",
+            "fee_budget",
+        )
     return Explanation(f"Broadcast; waiting for a block of {detail.chain.name}.", "block")
 
 

@@ -10,11 +10,20 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.errors import PayoutNotFoundError
 from domain.payouts import OPEN_STATUSES, PayoutStatus
 from infra.paging import Page, paged
-from models.chain_transactions import ChainBatch, ChainHead, ChainTransaction
+from models.chain_transactions import ChainAttempt, ChainBatch, ChainHead, ChainTransaction
 from models.payouts import ApprovalDecision, Payout, PayoutEvent
 from models.wallets import Asset, Chain
 from payouts.approvals import decisions_on
 from payouts.screening import denied_among
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the newest attempt offers for its chain transaction."""
+
+    replacements: int
+    cost_minor: int
+    """The most that the chain can take for it, in the native asset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,7 @@ class PayoutDetail:
     head: ChainHead | None
     is_denied: bool = False
     """Screening denies its destination; no batch takes it."""
+    offer: Offer | None = None
 
     @property
     def confirmations(self) -> int:
@@ -75,7 +85,24 @@ async def payout_detail(
         batch=await session.get(ChainBatch, row.batch_id) if row else None,
         head=await session.get(ChainHead, payout.chain_id),
         is_denied=payout.status in OPEN_STATUSES and bool(await denied_among(session, [payout])),
+        offer=await _offer(session, row) if row else None,
     )
+
+
+async def _offer(session: AsyncSession, row: ChainTransaction) -> Offer | None:
+    # By name: the signed bytes are a column that the API may not read.
+    found = await session.exec(
+        select(ChainAttempt.sequence, ChainAttempt.max_fee_minor, ChainAttempt.fee_minor)
+        .where(ChainAttempt.chain_transaction_id == row.id)
+        .order_by(col(ChainAttempt.sequence).desc())
+        .limit(1)
+    )
+    newest = found.first()
+    if newest is None:
+        return None
+    sequence, rate_minor, fee_minor = newest
+    cost_minor = fee_minor if fee_minor is not None else (row.gas_limit or 0) * rate_minor
+    return Offer(replacements=sequence, cost_minor=cost_minor)
 
 
 async def list_payouts(

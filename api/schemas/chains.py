@@ -128,7 +128,7 @@ def chain_state_view(
         finalized_height=head and head.finalized_height,
         seen_at=head and head.seen_at,
         last_reorg=_reorg(head),
-        fee_rate=_fee_rate(chain, head),
+        fee_rate=fee_rate_view(chain, head),
         confirmations=ConfirmationsView(
             finality=Finality(chain.finality),
             minimum=chain.confirmations_min,
@@ -168,7 +168,8 @@ def _reorg(head: ChainHead | None) -> ReorgView | None:
     return ReorgView(at=head.reorg_at, depth=head.reorg_depth or 0)
 
 
-def _fee_rate(chain: Chain, head: ChainHead | None) -> FeeRateView | None:
+def fee_rate_view(chain: Chain, head: ChainHead | None) -> FeeRateView | None:
+    """Return what the chain asked for when it was last seen."""
     if head is None or head.fee_rate_minor is None:
         return None
     unit: FeeUnit = "wei per gas" if chain.family == "evm" else "satoshi per 1000 virtual bytes"

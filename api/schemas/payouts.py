@@ -123,6 +123,12 @@ class PayoutDetailView(PayoutView):
 
     approvals: ApprovalsView
     chain: ChainView | None
+    network_fee_estimate: str | None = Field(
+        description="Its share of the most that its chain transaction can cost; we pay it."
+    )
+    network_fee_share: str | None = Field(
+        description="Its share of what the chain took, in minor units of the native asset."
+    )
     history: list[EventView]
     workflow_id: str
     workflow_url: str | None
@@ -168,10 +174,16 @@ def payout_detail_view(
         **_shared(detail.payout),
         approvals=_approvals(detail),
         chain=_chain(detail),
+        network_fee_estimate=_text(detail.payout.network_fee_estimate_minor),
+        network_fee_share=_text(detail.payout.network_fee_minor),
         history=[EventView(status=e.status, detail=e.detail, at=e.at) for e in detail.events],
         workflow_id=workflow_id,
         workflow_url=workflow_url,
     )
+
+
+def _text(amount_minor: int | None) -> str | None:
+    return None if amount_minor is None else str(amount_minor)
 
 
 def _shared(payout: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Let the end of book-only payouts wait for its cool-down."""
+"""Let the end of book-only payouts wait for its cool-down; index what waits by customer."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column('payout_preference', sa.Column('book_only_until', sa.DateTime(timezone=True), nullable=True))
+    op.drop_index('payout_ready', table_name='payout')
+    for name, half in (('payout_waiting', "<> 'urgent'"), ('payout_urgent', "= 'urgent'")):
+        op.create_index(name, 'payout', ['chain_id', 'user_id', 'created_at', 'id'], unique=False, postgresql_where=sa.text(f"status = 'ready' AND priority {half}"))
 
 
 def downgrade() -> None:

@@ -10,6 +10,8 @@ from domain.errors import (
 )
 from domain.ports import BroadcastOutcome, FeeQuote
 from models.chain_transactions import ChainTransactionStatus as Status
+from payouts.explain import explained
+from payouts.queries import payout_detail
 from tests.support.books import TOKEN, Books
 
 
@@ -220,6 +222,45 @@ class TestBump:
         await books.runner.broadcast(batch_id)
         assert await statuses(books, batch_id) == [Status.BROADCAST]
         assert books.keys.signed[-1].max_fee_minor == 40
+
+    async def test_waits_twice_as_long_after_each_and_keeps_every_candidate(
+        self, books: Books
+    ) -> None:
+        batch_id = await books.broadcast(100)
+        (row,) = await books.transactions(batch_id)
+        for wait_s in (60, 120, 240):
+            books.wait(wait_s - 1)
+            assert await books.runner.plan_bumps(batch_id) == 0
+            books.wait(1)
+            assert await books.runner.plan_bumps(batch_id) == 1
+            await books.signer.sign(batch_id)
+            await books.runner.broadcast(batch_id)
+        attempts = await books.attempts(row.id)
+        assert [a.sequence for a in attempts] == [0, 1, 2, 3]
+        assert all(a.raw is not None for a in attempts)
+        assert [a.txid for a in attempts] == books.chain.offered
+        # Any of them may be mined: here the first.
+        books.chain.mine(3, only=[str(attempts[0].txid)])
+        await books.watch.watch_once()
+        await books.log.settle(batch_id)
+        (row,) = await books.transactions(batch_id)
+        assert (row.txid, row.status) == (attempts[0].txid, Status.CONFIRMED)
+
+    async def test_stops_at_its_budget_and_explains_it(self, books: Books) -> None:
+        batch_id = await books.broadcast(100)
+        (row,) = await books.transactions(batch_id)
+        (first,) = await books.attempts(row.id)
+        cost_minor = (row.gas_limit or 0) * first.max_fee_minor
+        await books.execute(f"UPDATE chain SET bump_fee_max_minor = {cost_minor}")  # noqa: S608
+        books.wait(60)
+        assert await books.runner.plan_bumps(batch_id) == 0
+        (payout,) = await books.payouts()
+        async with books.worker.transaction() as session:
+            detail = await payout_detail(session, payout.id, user_id=None)
+            said = explained(detail, signer_seen_at=None, now=books.clock.now())
+        assert said.waiting_for == "fee_budget"
+        await books.execute(f"UPDATE chain SET bump_fee_max_minor = {3 * cost_minor}")  # noqa: S608
+        assert await books.runner.plan_bumps(batch_id) == 1
 
     async def test_stops_at_the_ceiling_and_says_so(self, books: Books) -> None:
         batch_id = await books.broadcast(100)

@@ -17,6 +17,11 @@ async def books(coin_books: CoinBooks) -> CoinBooks:
     return coin_books
 
 
+async def network_fees(books: CoinBooks) -> int:
+    """Return what the books say that the chain took for this customer's payouts."""
+    return -await books.balance(chart.customer_network_fees(books.chain_id, "u1"))
+
+
 class TestBatch:
     async def test_pays_everybody_in_one_transaction(self, books: CoinBooks) -> None:
         destinations = [books.node.fresh_address() for _ in range(5)]
@@ -36,7 +41,11 @@ class TestBatch:
             assert await books.node.balance(destination) == 100_000 + n
         assert await books.balance(chart.SERVICE_FEES) == 5 * FEE_MINOR
         (attempt,) = await books.attempts()
-        assert -await books.balance(chart.network_fees(books.chain_id)) == attempt.fee_minor
+        assert await network_fees(books) == attempt.fee_minor
+        parts = [p.network_fee_minor or 0 for p in await books.payouts()]
+        assert sum(parts) == attempt.fee_minor
+        assert max(parts) - min(parts) <= 1
+        assert parts == [p.network_fee_estimate_minor for p in await books.payouts()]
         await books.assert_books_equal_chain()
 
 
@@ -90,8 +99,19 @@ class TestBump:
         await books.mine(2)
         await books.log.settle(batch_id)
         assert await books.node.balance(destination) == 100_000
-        assert -await books.balance(chart.network_fees(books.chain_id)) == second.fee_minor
+        assert await network_fees(books) == second.fee_minor
         await books.assert_books_equal_chain()
+
+    @pytest.mark.parametrize("utxo_node", ["development", "litecoind"], indirect=True)
+    async def test_stays_within_the_budget(self, books: CoinBooks) -> None:
+        await books.freeze(books.node.fresh_address(), 100_000)
+        batch_id = await books.broadcast()
+        (first,) = await books.attempts()
+        await books.execute(f"UPDATE chain SET bump_fee_max_minor = {first.fee_minor}")  # noqa: S608
+        books.wait(61)
+        assert await books.runner.plan_bumps(batch_id) == 0
+        await books.execute("UPDATE chain SET bump_fee_max_minor = 100000000")
+        assert await books.runner.plan_bumps(batch_id) == 1
 
     @pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
     async def test_settles_once_when_a_reorg_swaps_the_attempts(self, books: CoinBooks) -> None:
@@ -113,7 +133,7 @@ class TestBump:
         (row,) = await books.transactions()
         assert (row.txid, row.status) == (first.txid, Status.CONFIRMED)
         assert await books.node.balance(destination) == 100_000
-        assert -await books.balance(chart.network_fees(books.chain_id)) == first.fee_minor
+        assert await network_fees(books) == first.fee_minor
         await books.assert_books_equal_chain()
 
     @pytest.mark.parametrize("utxo_node", ["litecoind"], indirect=True)

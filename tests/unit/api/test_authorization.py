@@ -82,6 +82,7 @@ TABLE = {
     "POST /v1/payout-runs/{run_id}/cancellation": WRITE,
     "POST /v1/payout-runs/{run_id}/approvals":  " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payout-runs/{run_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
+    "GET /v1/fees":                 READ,
     "GET /v1/address-book":         READ,
     "POST /v1/address-book":        SESSION,
     "DELETE /v1/address-book/{entry_id}": SESSION,

@@ -32,7 +32,14 @@ def every_rule() -> list[Posting]:
         rules.payout_dispatch(**HOLD, chain_id="c", at=AT),
         rules.payout_settle(payout_id="p", amount_minor=100, fee_minor=10, **chain),
         rules.payout_return(payout_id="p", user_id="u", total_minor=110, **chain),
-        rules.network_fee(chain_transaction_id="x", settlement=0, payer="o", fee_minor=9, **chain),
+        rules.network_fee(
+            chain_transaction_id="x",
+            settlement=0,
+            payer="o",
+            fee_minor=9,
+            shared={"u": 4, "v": 2},
+            **chain,
+        ),
         rules.token_surcharge(chain_transaction_id="x", payer="o", surcharge_minor=2, **token),
         rules.unexplained_outflow(
             chain_transaction_id="x", settlement=1, payer="o", outflow_minor=-3, **own
@@ -59,6 +66,15 @@ class TestRules:
             chart.available("u"): -110,
             chart.omnibus_hot("c"): 100,
             chart.SERVICE_FEES: 10,
+        }
+
+    def test_say_which_customer_caused_which_network_fee(self) -> None:
+        entries = {e.account: e.amount_minor for e in every_rule()[8].entries}
+        assert entries == {
+            "o": 9,
+            chart.customer_network_fees("c", "u"): -4,
+            chart.customer_network_fees("c", "v"): -2,
+            chart.network_fees("c"): -3,
         }
 
     def test_leave_out_a_fee_of_nothing(self) -> None:

@@ -1,0 +1,92 @@
+"""
+What each payout's part of its chain transaction's fee is: expected, and as the chain took it.
+
+On account chains every payout of a transaction bears the same; on UTXO chains what its output
+weighs. Inputs and change are nobody's in particular and are shared in the same proportion.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import bindparam, func, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import Numeric, String, col
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.fee_shares import shares
+from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
+from domain.utxo.networks import network_of
+from domain.utxo.scripts import output_script
+from domain.utxo.sizes import output_bytes
+from models.chain_transactions import ChainAttempt, ChainTransaction
+from models.payouts import Payout
+from outgoing.records import latest_attempts
+
+
+async def note_estimates(
+    session: AsyncSession, placed: Sequence[ChainTransaction], payouts: Sequence[Payout]
+) -> None:
+    """Write down what each of these payouts is expected to cost, now that it has its place."""
+    attempts = await latest_attempts(session, [row.id for row in placed])
+    its = by_transaction(payouts)
+    expected: dict[str, int] = {}
+    for row in placed:
+        if (paid := its.get(row.id)) and row.id in attempts:
+            parts = shares(most_minor(row, attempts[row.id]), _weights(row, paid))
+            expected |= dict(zip((payout.id for payout in paid), parts, strict=True))
+    if not expected:
+        return
+    for payout in payouts:
+        if payout.id in expected:
+            # Written below at once, so not again row by row.
+            set_committed_value(payout, "network_fee_estimate_minor", expected[payout.id])
+    ids = bindparam("ids", list(expected), ARRAY(String))
+    values = bindparam("values", list(expected.values()), ARRAY(Numeric))
+    new = func.unnest(ids, values).table_valued("id", "minor").render_derived(name="new")
+    await session.execute(
+        update(Payout)
+        .where(col(Payout.id) == new.c.id)
+        .values(network_fee_estimate_minor=new.c.minor)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def book_shares(row: ChainTransaction, payouts: Sequence[Payout]) -> Mapping[str, int]:
+    """
+    Give each payout of a mined transaction its part of the fee; return what that changed.
+
+    The answer is by customer, in minor units of the native asset: what the books do not have yet.
+    After a reorg that is the difference, and may be negative.
+    """
+    if not payouts:
+        return {}
+    changed: dict[str, int] = {}
+    for payout, part in zip(
+        payouts, shares(row.network_fee_minor or 0, _weights(row, payouts)), strict=True
+    ):
+        before_minor = payout.network_fee_minor or 0
+        changed[payout.user_id] = changed.get(payout.user_id, 0) + part - before_minor
+        payout.network_fee_minor = part
+    return {user_id: minor for user_id, minor in changed.items() if minor}
+
+
+def by_transaction(payouts: Iterable[Payout]) -> dict[str, list[Payout]]:
+    """Return payouts by the chain transaction that pays them, in their order."""
+    found: dict[str, list[Payout]] = {}
+    for payout in payouts:
+        found.setdefault(str(payout.chain_transaction_id), []).append(payout)
+    return found
+
+
+def most_minor(row: ChainTransaction, attempt: ChainAttempt) -> int:
+    """Return the most that an attempt can cost, in the native asset."""
+    if attempt.fee_minor is not None:
+        return attempt.fee_minor
+    return (row.gas_limit or 0) * attempt.max_fee_minor
+
+
+def _weights(row: ChainTransaction, payouts: Sequence[Payout]) -> list[int]:
+    if not row.chain_id.startswith(UTXO_NAMESPACE):
+        return [1] * len(payouts)
+    network = network_of(row.chain_id)
+    return [output_bytes(output_script(payout.destination, network)) for payout in payouts]
