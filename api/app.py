@@ -21,6 +21,8 @@ from api.routers import (
     fees,
     freezes,
     operations,
+    payout_run_actions,
+    payout_runs,
     payouts,
     policy,
     rescans,
@@ -43,6 +45,8 @@ ROUTERS = (
     wallets.router,
     payouts.router,
     fees.router,
+    payout_runs.router,
+    payout_run_actions.router,
     address_book.router,
     screening.router,
     policy.router,
@@ -84,7 +88,12 @@ def create_app(
     install_problem_handlers(app)
     install_openapi(app)
     # The last one added is the outermost: even the answer of last resort carries the headers.
-    for middleware in (BodyLimit, RequestMetrics, LastResort, ResponseHeaders):
+    app.add_middleware(
+        BodyLimit,
+        upload_path=payout_runs.router.prefix,
+        upload_bytes_max=chosen.upload_bytes_max,
+    )
+    for middleware in (RequestMetrics, LastResort, ResponseHeaders):
         app.add_middleware(middleware)
     if chosen.codec_anonymous:
         app.dependency_overrides[operations.codec_reader] = operations.anybody

@@ -8,6 +8,7 @@ confirmations that its reader knows, so whoever comes back with it misses nothin
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,45 +54,54 @@ class Place:
 
 
 class StreamSlots:
-    """Counts the streams that are open in this process."""
+    """Counts the streams that are open in this process, and each reader's among them."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self.taken = 0
+        self._by_reader = Counter[str]()
+
+    @property
+    def taken(self) -> int:
+        """How many are open."""
+        return self._by_reader.total()
 
     @contextmanager
-    def one(self, *, most: int) -> Iterator[None]:
+    def one(self, reader: str, settings: ApiSettings) -> Iterator[None]:
         """
         Count one more inside the block.
 
         Raises:
-            TransientError: There are ``most`` already.
+            TransientError: There are as many as the settings allow, in all or of this reader.
         """
-        if self.taken >= most:
-            msg = "Too many streams of events are open; ask for the deposit itself meanwhile."
+        is_full = self.taken >= settings.streams_max
+        if is_full or self._by_reader[reader] >= settings.streams_per_user_max:
+            msg = "Too many streams of events are open; ask for the state itself meanwhile."
             raise TransientError(msg)
-        self.taken += 1
+        self._by_reader[reader] += 1
         try:
             yield
         finally:
-            self.taken -= 1
+            self._by_reader[reader] -= 1
+            self._by_reader += Counter()
 
 
 class EventStream(StreamingResponse):
-    """Events to one reader, within the bound on streams; ends when the reader goes."""
+    """Events to one reader, within the bounds on streams; ends when the reader goes."""
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, events: AsyncIterator[str], *, slots: StreamSlots, most: int) -> None:
-        """Take the events and what counts the streams."""
+    def __init__(
+        self, events: AsyncIterator[str], *, reader: str, slots: StreamSlots, settings: ApiSettings
+    ) -> None:
+        """Take the events, the reader's user id, and what counts the streams."""
         # Without this header nginx collects a stream before it passes it on.
         super().__init__(events, headers={"X-Accel-Buffering": "no"})
-        self._slots, self._most = slots, most
+        self._slot = slots.one(reader, settings)
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Here, not in the endpoint: a stream that never begins would keep its slot for ever.
-        with self._slots.one(most=self._most):
+        with self._slot:
             await super().__call__(scope, receive, send)
 
 

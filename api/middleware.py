@@ -90,22 +90,27 @@ class LastResort:
 
 class BodyLimit:
     """
-    Refuses bodies above ``BODY_BYTES_MAX``, announced or not.
+    Refuses bodies above ``BODY_BYTES_MAX``, announced or not; what takes uploads has its own limit.
 
     The framework has a limit of its own, which answers in plain text.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        """Wrap the application."""
+    def __init__(
+        self, app: ASGIApp, *, upload_path: str = "", upload_bytes_max: int = BODY_BYTES_MAX
+    ) -> None:
+        """Wrap the application; ``upload_path`` takes POSTs of up to ``upload_bytes_max``."""
         self._app = app
+        self._upload_path, self._upload_bytes_max = upload_path, upload_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        is_upload = (scope["method"], scope["path"]) == ("POST", self._upload_path)
+        bytes_max = self._upload_bytes_max if is_upload else BODY_BYTES_MAX
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > BODY_BYTES_MAX:
+        if announced.isdecimal() and int(announced) > bytes_max:
             response = problem_response(BodyTooLargeError(), instance=scope["path"])
             await response(scope, receive, send)
             return
@@ -115,7 +120,7 @@ class BodyLimit:
             nonlocal seen_bytes
             message = await receive()
             seen_bytes += len(message.get("body", b""))
-            if seen_bytes > BODY_BYTES_MAX:
+            if seen_bytes > bytes_max:
                 # The framework passes only its own exception on while it reads a body.
                 raise HTTPException(BodyTooLargeError.http_status)
             return message

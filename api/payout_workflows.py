@@ -8,27 +8,18 @@ started.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import functools
 from datetime import timedelta
 
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
     WorkflowHandle,
-    WorkflowUpdateFailedError,
-    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
-from temporalio.service import RPCError, RPCStatusCode
 
-from domain.errors import (
-    PayoutStateError,
-    StrongroomError,
-    WorkflowEngineUnavailableError,
-    error_by_code,
-)
+from api.workflow_answers import translated
+from domain.errors import PayoutStateError, StrongroomError
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -37,11 +28,20 @@ from domain.payouts import (
     PayoutOutcome,
     PayoutRequest,
 )
-from domain.workflow_ids import ACCEPT_UPDATE_ID, WALLET_QUEUE, payout_workflow_id
+from domain.runs import RunStanding
+from domain.workflow_ids import (
+    ACCEPT_UPDATE_ID,
+    WALLET_QUEUE,
+    payout_run_workflow_id,
+    payout_workflow_id,
+)
 from workflows.attributes import ASSET, PAYOUT_ID, USER_ID, attributes
 from workflows.payout import PayoutWorkflow
+from workflows.payout_run import PayoutRunWorkflow
 
 OUTCOME_TIMEOUT_S = 0.1
+
+_translated = functools.partial(translated, PayoutStateError, "payout")
 
 
 class PayoutWorkflows:
@@ -106,6 +106,10 @@ class PayoutWorkflows:
     async def refund(self, action: OperatorAction) -> PayoutOutcome:
         """Refund a payout that was never signed."""
         async with _translated():
+            if action.run_id is not None:
+                return await self._run(action.run_id).execute_update(
+                    PayoutRunWorkflow.refund_line, action, rpc_timeout=self._timeout
+                )
             return await self._handle(action.payout_id).execute_update(
                 PayoutWorkflow.refund, action, rpc_timeout=self._timeout
             )
@@ -113,6 +117,10 @@ class PayoutWorkflows:
     async def retry(self, action: OperatorAction) -> PayoutOutcome:
         """Put a payout whose chain transaction was given up into another batch."""
         async with _translated():
+            if action.run_id is not None:
+                return await self._run(action.run_id).execute_update(
+                    PayoutRunWorkflow.retry_line, action, rpc_timeout=self._timeout
+                )
             return await self._handle(action.payout_id).execute_update(
                 PayoutWorkflow.retry, action, rpc_timeout=self._timeout
             )
@@ -121,35 +129,6 @@ class PayoutWorkflows:
         workflow_id = payout_workflow_id(payout_id)
         return self._client.get_workflow_handle_for(PayoutWorkflow.run, workflow_id)
 
-
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
-    """Turn Temporal's failures back into our errors, by their stable codes."""
-    try:
-        yield
-    except WorkflowUpdateFailedError as error:
-        raise _cause(error) from error
-    except WorkflowAlreadyStartedError as error:
-        msg = "This request was made before and its workflow has ended."
-        raise PayoutStateError(msg) from error
-    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-        raise WorkflowEngineUnavailableError from error
-    except RPCError as error:
-        if error.status == RPCStatusCode.NOT_FOUND:
-            msg = "The payout has ended; nothing can be done to it."
-            raise PayoutStateError(msg) from error
-        raise WorkflowEngineUnavailableError from error
-    except RuntimeError as error:
-        # What the SDK raises while a lazy client has never reached the server.
-        raise WorkflowEngineUnavailableError from error
-
-
-def _cause(error: WorkflowUpdateFailedError) -> Exception:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ApplicationError) and cause.type:
-            known = error_by_code(cause.type)
-            if known is not None:
-                return known(cause.message)
-        cause = cause.__cause__
-    return error
+    def _run(self, run_id: str) -> WorkflowHandle[PayoutRunWorkflow, RunStanding]:
+        workflow_id = payout_run_workflow_id(run_id)
+        return self._client.get_workflow_handle_for(PayoutRunWorkflow.run, workflow_id)

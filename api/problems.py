@@ -15,13 +15,14 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 
-from api.schemas.problems import FieldProblem, Problem
+from api.schemas.problems import FieldProblem, LineProblem, Problem
 from domain.errors import (
     AuthenticationError,
     BodyTooLargeError,
     DatabaseUnavailableError,
     IdempotencyKeyInvalidError,
     IdempotencyKeyMissingError,
+    InvalidUploadError,
     MalformedJsonError,
     MethodNotAllowedError,
     NotAllowedError,
@@ -71,13 +72,22 @@ def problem_response(error: StrongroomError, *, instance: str) -> JSONResponse:
         instance=instance,
         code=error.code,
         errors=[FieldProblem.model_validate(entry) for entry in error.errors],
+        **_faulty_lines(error),
     )
     return JSONResponse(
-        content.model_dump(),
+        # Only an upload has lines: elsewhere the members are not there.
+        content.model_dump(exclude_none=True),
         status_code=error.http_status,
         headers=_headers(error),
         media_type=PROBLEM_MEDIA_TYPE,
     )
+
+
+def _faulty_lines(error: StrongroomError) -> dict[str, Any]:
+    if not isinstance(error, InvalidUploadError):
+        return {}
+    lines = [LineProblem.model_validate(line._asdict()) for line in error.lines]
+    return {"lines": lines, "lines_total": error.line_count}
 
 
 def problem_type(code: str) -> str:

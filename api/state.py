@@ -14,7 +14,10 @@ from temporalio.service import RPCError
 from api.deposit_stream import StreamSlots
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.run_requests import RunRequests
+from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
+from api.upload_bodies import UploadSlots
 from domain.clock import Clock, SystemClock
 from domain.errors import (
     DatabaseUnavailableError,
@@ -26,6 +29,7 @@ from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
+from runs.uploads import RunUploads
 
 HEALTH_TIMEOUT = timedelta(seconds=3)
 PURGE_INTERVAL = timedelta(hours=1)
@@ -41,11 +45,27 @@ class AppState:
     temporal: Client
     clock: Clock = field(default_factory=SystemClock)
     stream_slots: StreamSlots = field(default_factory=StreamSlots)
+    upload_slots: UploadSlots = field(default_factory=UploadSlots)
 
     @property
     def payout_workflows(self) -> PayoutWorkflows:
         """The way to payout workflows."""
         return PayoutWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def run_workflows(self) -> RunWorkflows:
+        """The way to the workflows of bulk payouts."""
+        return RunWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def run_requests(self) -> RunRequests:
+        """The way in for bulk payouts that are to start."""
+        return RunRequests(self.database, self.run_workflows)
+
+    @property
+    def run_uploads(self) -> RunUploads:
+        """What makes drafts of uploads."""
+        return RunUploads(self.database, self.clock, drafts_max=self.settings.run_drafts_max)
 
     @property
     def sweep_workflows(self) -> SweepWorkflows:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import catchup, coins, ledger, payouts
+from benchmarks import catchup, coins, disperse, ledger, payouts
 from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.services import Service
@@ -34,6 +34,7 @@ AIMS = {
     "vbytes_vs_theory_1000": (1.05, "at most"),
     "waste_vs_library": (1.0, "at most"),
     "fees_vs_library": (1.0, "at most"),
+    "gas_vs_floor": (1.15, "at most"),
 }
 
 
@@ -47,7 +48,9 @@ async def run(options: argparse.Namespace) -> int:
         ratios |= asdict(selected)
     if options.part in ("all", "catchup"):
         ratios |= await _catchup(out, blocks=options.blocks)
-    if options.part not in ("coins", "catchup"):
+    if options.part in ("all", "disperse"):
+        ratios |= await _disperse(out)
+    if options.part not in ("coins", "catchup", "disperse"):
         ratios |= await _on_a_stack(options, out)
     _report(ratios, out)
     return 0
@@ -71,6 +74,20 @@ async def _catchup(out: Console, *, blocks: int) -> dict[str, float]:
         out.print(f"{name}: " + ", ".join(f"{c} {ratio:.2f}" for c, ratio in by_chain.items()))
         worst[name] = min(by_chain.values())
     return worst
+
+
+async def _disperse(out: Console) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="strongroom-bench-") as name:
+        stack = Stack(Path(name) / "stack", ports=Ports.free(), services={Service.EVM})
+        async with stack:
+            paid = await disperse.measure(stack.site)
+    out.print(paid)
+    return {
+        "gas_vs_floor": paid.gas_vs_floor,
+        "gas_vs_plain_known": paid.gas_vs_plain_known,
+        "gas_vs_plain_new": paid.gas_vs_plain_new,
+        "token_gas_vs_alone": paid.token_gas_vs_alone,
+    }
 
 
 async def _on_a_stack(options: argparse.Namespace, out: Console) -> dict[str, float]:
@@ -120,7 +137,9 @@ def main() -> None:
     """Read the options and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--part", choices=("all", "ledger", "payouts", "coins", "catchup"), default="all"
+        "--part",
+        choices=("all", "ledger", "payouts", "coins", "catchup", "disperse"),
+        default="all",
     )
     parser.add_argument("--payouts", type=int, default=900, help="per round")
     parser.add_argument("--transfers", type=int, default=1_000, help="per round")

@@ -26,7 +26,7 @@ from domain.ports import ChainOutlet
 from infra.database import Database
 from models.chain_transactions import ChainBlock
 from watcher.fates import AccountFates, CoinFates, FateReader
-from watcher.watch import RUN_BLOCKS, PostgresChainWatch
+from watcher.watch import RUN_BLOCKS, PostgresChainWatch, next_run_blocks
 
 ROUNDS = 3
 ALONE, MANY = 1, 1_000_000
@@ -46,6 +46,11 @@ class CatchupFigures:
     """Fetched and parsed by the outlet, without a database: what no watcher can exceed."""
     watched_per_s: dict[str, dict[int, float]] = field(default_factory=dict)
     """Caught up by the watcher, by number of addresses."""
+    start_s: dict[str, dict[int, float]] = field(default_factory=dict)
+    """
+    What the same blocks take a process that has just started, in seconds, by number of addresses:
+    it reads the ends of all lookup keys first. Once in its life, so in no rate.
+    """
 
     @property
     def catchup_vs_bare_rpc(self) -> dict[str, float]:
@@ -95,6 +100,16 @@ async def _measure_chain(
     tip = (await chain.outlet.head()).height
     first = tip - blocks + 1
     batches = await _recorded(chain, first, tip)
+    watches = {
+        wanted: PostgresChainWatch(database, chain.outlet, chain.fates, SystemClock())
+        for wanted, database in databases.items()
+    }
+    figures.start_s[chain.name] = {}
+    for wanted, database in databases.items():
+        # A process reads the addresses' keys once in its life, when it is first far behind.
+        await _rewind(database, chain, first - 1)
+        took_s = await _seconds(lambda: _catch_up(watches[wanted]))  # noqa: B023
+        figures.start_s[chain.name][wanted] = took_s
     rates: Rates = defaultdict(list)
     for _ in range(ROUNDS):
         # One after the other in each round, so that a noisy neighbor hits all alike.
@@ -102,7 +117,7 @@ async def _measure_chain(
         rates["read"].append(blocks / await _seconds(lambda: _read(chain, first, tip)))
         for wanted, database in databases.items():
             await _rewind(database, chain, first - 1)
-            took_s = await _seconds(lambda: _catch_up(database, chain))  # noqa: B023
+            took_s = await _seconds(lambda: _catch_up(watches[wanted]))  # noqa: B023
             rates[str(wanted)].append(blocks / took_s)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     figures.bare_per_s[chain.name] = medians["bare"]
@@ -139,13 +154,15 @@ async def _fetch(rpc: Rpc, batches: list[list[Call]]) -> None:
 
 
 async def _read(chain: _Chain, first: int, last: int) -> None:
-    for start in range(first, last + 1, RUN_BLOCKS):
-        end = min(last, start + RUN_BLOCKS - 1)
-        assert len(await chain.outlet.scan(start, end)) == end - start + 1
+    size = RUN_BLOCKS
+    while first <= last:
+        end = min(last, first + size - 1)
+        blocks = await chain.outlet.scan(first, end)
+        assert len(blocks) == end - first + 1
+        first, size = end + 1, next_run_blocks(blocks)
 
 
-async def _catch_up(database: Database, chain: _Chain) -> None:
-    watch = PostgresChainWatch(database, chain.outlet, chain.fates, SystemClock())
+async def _catch_up(watch: PostgresChainWatch) -> None:
     while (await watch.watch_once()).is_behind:
         pass
 

@@ -20,7 +20,7 @@ _INSERT = """
     SELECT 'adr_' || CAST(:chain AS text) || n, :chain, 'bench ' || n,
            decode(CAST(:prefix AS text)
                   || substr(encode(sha256(n::text::bytea), 'hex'), 1, 40), 'hex'),
-           0, n, 0, now()
+           0, n - 1, 0, now()
     FROM generate_series(1, CAST(:count AS integer)) n
 """
 

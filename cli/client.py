@@ -1,6 +1,6 @@
 """The HTTP API as the command line uses it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn, Self
 
 import httpx
@@ -9,6 +9,8 @@ from cli.events import ServerEvent, parse_events
 from domain.ids import new_id
 
 TIMEOUT_S = 30.0
+UPLOAD_S = 180.0
+"""How long the check of an upload may take: 100,000 lines take some seconds."""
 SILENCE_S = 60.0
 """A stream that says nothing for so long is broken: the API beats every 15 seconds."""
 
@@ -24,6 +26,8 @@ class ApiProblem(Exception):  # noqa: N818 - the API's own word for it (RFC 9457
         self.fields = [
             (e.get("field", ""), e.get("message", "")) for e in problem.get("errors", [])
         ]
+        self.lines = [(e["line"], e["code"], e["detail"]) for e in problem.get("lines", [])]
+        """Of an upload: which could not be read, and why."""
         super().__init__(f"{self.code}: {self.detail}")
 
 
@@ -74,6 +78,26 @@ class ApiClient:
                 answer.read()
                 _raise_problem(answer)
             yield from parse_events(answer.iter_lines())
+
+    def upload(self, path: str, content: Iterable[bytes], *, media_type: str, **query: str) -> Any:
+        """Send a file as it is; the answer may take as long as checking it does."""
+        headers = self._authorized({"Content-Type": media_type})
+        timeout = httpx.Timeout(TIMEOUT_S, read=UPLOAD_S)
+        answer = self._http.post(
+            path, params=query, content=content, headers=headers, timeout=timeout
+        )
+        if answer.is_error:
+            _raise_problem(answer)
+        return answer.json()
+
+    def download(self, path: str, **query: str) -> Iterator[bytes]:
+        """Yield the pieces of a file."""
+        headers = self._authorized({})
+        with self._http.stream("GET", path, params=query, headers=headers) as answer:
+            if answer.is_error:
+                answer.read()
+                _raise_problem(answer)
+            yield from answer.iter_bytes()
 
     def create_payout(
         self, body: Mapping[str, object], *, code: str, idempotency_key: str | None = None

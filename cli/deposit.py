@@ -1,19 +1,16 @@
 """``strongroom deposit``: addresses to receive at, and what arrived there."""
 
-import json
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
-import httpx
 import segno
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from cli.client import ApiClient, ApiProblem
 from cli.context import context_of
+from cli.streams import standings
 from domain.deposits import DepositStatus
 from domain.ids import new_id
 from domain.money import format_units
@@ -23,11 +20,6 @@ app = typer.Typer(help="Deposits: addresses, and what arrived there.", no_args_i
 DepositId = Annotated[str, typer.Argument(help="dep_…")]
 Everybody = Annotated[bool, typer.Option("--all", help="Of all users; needs a role.")]
 Limit = Annotated[int, typer.Option(min=1, max=100)]
-
-UNAVAILABLE = 503
-RETRY_S = 2.0
-RETRIES_MAX = 30
-"""How often in a row a stream may fail before ``watch`` gives up: a minute."""
 
 
 @app.command()
@@ -125,7 +117,9 @@ def watch(typer_context: typer.Context, deposit_id: DepositId) -> None:
     with context.api() as api:
         with Progress(*columns, console=context.log) as progress:
             task = progress.add_task("waiting", total=None)
-            for event in _present(api, deposit_id):
+            for event in standings(api, f"/v1/deposits/{deposit_id}/events"):
+                if event["confirmations"] is None:
+                    continue  # it tells the past
                 required = event["confirmations_required"]
                 done = min(event["confirmations"], required)
                 progress.update(task, description=event["status"], completed=done, total=required)
@@ -133,26 +127,6 @@ def watch(typer_context: typer.Context, deposit_id: DepositId) -> None:
     context.show(answer, f"{deposit_id} {answer['status']}: {answer['explanation']}")
     if answer["status"] != DepositStatus.CREDITED:
         raise typer.Exit(1)
-
-
-def _present(api: ApiClient, deposit_id: str) -> Iterator[Mapping[str, Any]]:
-    """Yield where a deposit stands, each time that changes, until it is final."""
-    last, failures = None, 0
-    while True:
-        try:
-            for event in api.events(f"/v1/deposits/{deposit_id}/events", last_event_id=last):
-                last, failures = event.id, 0
-                standing: dict[str, Any] = json.loads(event.data)
-                if standing["confirmations"] is not None:
-                    yield standing
-                if standing["is_final"]:
-                    return
-        except (httpx.TransportError, ApiProblem) as error:
-            failures += 1
-            is_passing = not isinstance(error, ApiProblem) or error.status == UNAVAILABLE
-            if not is_passing or failures == RETRIES_MAX:
-                raise
-        time.sleep(RETRY_S)
 
 
 def _amount(deposit: Mapping[str, Any], decimals: Mapping[str, int]) -> str:

@@ -18,6 +18,7 @@ from cli import (
     keys,
     ledger,
     payout,
+    run,
     screening,
     stack,
     user,
@@ -38,6 +39,7 @@ app.command("fund")(stack.fund)
 app.add_typer(user.app, name="user")
 app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
+app.add_typer(run.app, name="run")
 app.add_typer(book.app, name="book")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(chain.app, name="chain")
@@ -82,6 +84,8 @@ def main() -> None:
         log.print(f"{problem.code}: {problem.detail}", style="red", markup=False)
         for field, message in problem.fields:
             log.print(f"  {field}: {message}", markup=False)
+        for number, code, detail in problem.lines:
+            log.print(f"  line {number}: {code}: {detail}", markup=False)
         sys.exit(1)
     except StrongroomError as error:
         log.print(f"{error.code}: {error.detail}", style="red", markup=False)

@@ -1,28 +1,32 @@
 # pragma version 0.4.3
 # pragma evm-version cancun
 """
-@title Test contract: whoever pays it is called back, with the payment
+@title Test contract: whoever pays it makes it call, such as the payer back
 @license Apache-2.0
 """
 
-entry: Bytes[2048]
+target: public(address)
+entry: Bytes[1024]
+coins: public(uint256)
 is_strict: public(bool)
-tried: public(uint256)
-entered: public(uint256)
+is_inside: transient(bool)
 
 
 @external
-def set_entry(entry: Bytes[2048], is_strict: bool):
-    """Say what to call the payer with; a strict one refuses the payment when that fails."""
+def set_entry(target: address, entry: Bytes[1024], coins: uint256, is_strict: bool):
+    """Say what to call and with how much coin; a strict one fails when the call does."""
+    self.target = target
     self.entry = entry
+    self.coins = coins
     self.is_strict = is_strict
 
 
 @external
 @payable
 def __default__():
-    done: bool = raw_call(msg.sender, self.entry, value=msg.value, revert_on_failure=False)
+    if self.is_inside:
+        return
+    self.is_inside = True
+    done: bool = raw_call(self.target, self.entry, value=self.coins, revert_on_failure=False)
     assert done or not self.is_strict, "could not enter"
-    self.tried += 1
-    if done:
-        self.entered += 1
+    self.is_inside = False

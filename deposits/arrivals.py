@@ -6,10 +6,19 @@ among everything it spent, however many addresses and coins we have.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Integer, LargeBinary, String, any_, bindparam, cast, func
+from sqlalchemy import (
+    Integer,
+    LargeBinary,
+    String,
+    any_,
+    bindparam,
+    column,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -35,6 +44,22 @@ logger = logging.getLogger(__name__)
 
 _VOUT = "vout:"
 
+_SOUGHT = (
+    text("SELECT key FROM unnest(CAST(:keys AS bytea[])) AS key")
+    .columns(column("key", LargeBinary))
+    .subquery("sought")
+)
+
+_SPENT = (
+    text("""
+        SELECT substr(o, 9) AS txid, ('x' || left(o, 8))::bit(32)::integer AS index
+        FROM unnest(CAST(:outpoints AS text[])) o
+    """)
+    .columns(column("txid", String), column("index", Integer))
+    .subquery("spent")
+)
+"""Outpoints, serialized back to front and in hex, as the columns of ``Utxo``."""
+
 BALANCE = "balance:"
 """Position of a deposit that was found by comparing balances: no transaction is known."""
 
@@ -49,14 +74,28 @@ class Arrival:
 
 
 async def arrivals_in(
-    session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock]
+    session: AsyncSession,
+    chain_id: str,
+    blocks: Sequence[ScannedBlock],
+    *,
+    sought: Collection[bytes] | None = None,
 ) -> list[Arrival]:
-    """Return the movements to our addresses, in the order of the chain."""
-    everything = [(i, block) for block in blocks for i in block.incoming]
-    addresses = await _addresses(session, chain_id, {i.lookup_key for i, _ in everything})
+    """
+    Return the movements to our addresses, in the order of the chain.
+
+    ``sought`` are the lookup keys that could be ours, where somebody knows that of most that they
+    cannot; otherwise all are searched for.
+    """
+    keys = [block.lookup_keys() for block in blocks]
+    addresses = await _addresses(
+        session, chain_id, set().union(*keys) if sought is None else sought
+    )
     return [
         Arrival(incoming, addresses[incoming.lookup_key], block)
-        for incoming, block in everything
+        for block, its_keys in zip(blocks, keys, strict=True)
+        # Of a block that pays none of ours, nothing is built.
+        if not addresses.keys().isdisjoint(its_keys)
+        for incoming in block.incoming
         if incoming.lookup_key in addresses
     ]
 
@@ -94,11 +133,11 @@ async def record(
 
 async def spend(session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock]) -> None:
     """Mark our coins that these blocks spend; one spent by a stranger is a stolen key."""
-    spenders = {outpoint: (txid, b.hash) for b in blocks for outpoint, txid in b.spent}
-    if not spenders:
+    coins = await _coins(session, chain_id, [o for block in blocks for o in block.outpoints()])
+    if not coins:
         return
-    coins = await _coins(session, chain_id, spenders)
-    own = await _own_txids(session, {spenders[outpoint][0] for outpoint in coins})
+    spenders = {o: (txid, b.hash) for b in blocks for o, txid in b.spent if o in coins}
+    own = await _own_txids(session, {txid for txid, _ in spenders.values()})
     for outpoint, coin in coins.items():
         coin.spent_txid, coin.spent_block_hash = spenders[outpoint]
         if coin.spent_txid not in own:
@@ -111,8 +150,10 @@ async def _addresses(
     if not keys:
         return {}
     # Not asked for the chain: with it PostgreSQL would search the unique index, which is slower.
+    # And joined, never ``= ANY``: that may become a scan that compares each row with each key.
     found = await session.exec(
-        select(ChainAddress).where(col(ChainAddress.lookup_key) == any_(_byte_strings(keys)))
+        select(ChainAddress).join(_SOUGHT, col(ChainAddress.lookup_key) == _SOUGHT.c.key),
+        params={"keys": _byte_strings(keys)},
     )
     addresses = [a for a in found if a.chain_id == chain_id]
     account = await session.get(HdAccount, chain_id) if addresses else None
@@ -135,10 +176,19 @@ def _is_derived(address: ChainAddress, account: HdAccount | None) -> bool:
     return True
 
 
-def _byte_strings(keys: Collection[bytes]) -> ColumnElement[Sequence[bytes]]:
-    """Return ``bytea[]``, written at one go: element by element takes longer than the search."""
-    literal = "{" + ",".join(["\\\\x" + key.hex() for key in keys]) + "}"
-    return cast(bindparam(None, literal, String), ARRAY(LargeBinary))
+def _byte_strings(keys: Collection[bytes]) -> str:
+    """Return the literal of ``bytea[]``, at one go: the driver would write each by itself."""
+    sizes = {len(key) for key in keys}
+    lists = (_hex_list([k for k in keys if len(k) == size], "\\\\x") for size in sizes)
+    return "{" + ",".join(lists) + "}"
+
+
+def _hex_list(strings: Sequence[bytes], prefix: str = "") -> str:
+    """Return byte strings of one length as elements of an array literal."""
+    size = len(strings[0])
+    if not size:
+        return prefix
+    return prefix + b"".join(strings).hex(",", size).replace(",", "," + prefix)
 
 
 async def _own_txids(session: AsyncSession, txids: Collection[str]) -> set[str]:
@@ -161,26 +211,21 @@ async def _own_moves(session: AsyncSession, txids: Collection[str]) -> set[tuple
 
 
 async def _coins(
-    session: AsyncSession, chain_id: str, outpoints: Iterable[Outpoint]
+    session: AsyncSession, chain_id: str, outpoints: Sequence[bytes]
 ) -> Mapping[Outpoint, Utxo]:
-    wanted = list(outpoints)
-    spent = (
-        func.unnest(
-            bindparam(None, [o.txid for o in wanted], ARRAY(String)),
-            bindparam(None, [o.index for o in wanted], ARRAY(Integer)),
-        )
-        .table_valued("txid", "output_index")
-        .render_derived()
-    )
+    if not outpoints:
+        return {}
+    # The bytes of all at once, back to front: the index comes first, both as they are stored.
+    reversed_hex = b"".join(outpoints)[::-1].hex(",", len(outpoints[0]))
     found = await session.exec(
         select(Utxo)
         .join(
-            spent,
-            (col(Utxo.txid) == spent.c.txid) & (col(Utxo.output_index) == spent.c.output_index),
+            _SPENT, (col(Utxo.txid) == _SPENT.c.txid) & (col(Utxo.output_index) == _SPENT.c.index)
         )
         .where(Utxo.chain_id == chain_id)
         .order_by(col(Utxo.txid), col(Utxo.output_index))
-        .with_for_update(of=Utxo)
+        .with_for_update(of=Utxo),
+        params={"outpoints": "{" + reversed_hex + "}"},
     )
     return {Outpoint(coin.txid, coin.output_index): coin for coin in found}
 

@@ -13,11 +13,12 @@ from devnet.rich_uncle import RichUncle
 from devnet.services import Service
 from devnet.site import EVM_CHAIN_ID
 from devnet.stack import Stack
+from domain.disperse import deployment_code
 from domain.policy import PolicyDocument
 from domain.utxo.networks import BITCOIN_REGTEST
 from infra.database import Database
 from models.payouts import Policy
-from models.wallets import Asset, AssetKind
+from models.wallets import Asset, AssetKind, Chain
 from payouts.catalog import AssetEntry, Catalog, ChainEntry, DepositTier, apply_catalog
 from payouts.policy import store_policy
 
@@ -69,6 +70,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
     (site.state_dir / "ports.json").write_text(json.dumps(asdict(site.ports)))
     database = Database(site.database_url())
     try:
+        disperse_address = await _disperse_address(database, RichUncle(site.evm_url))
         async with database.transaction() as session:
             chain = ChainEntry(
                 id=CHAIN,
@@ -79,6 +81,9 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
                 max_fee_ceiling_minor=500 * 10**9,
                 bump_after_s=bump_after_s,
                 sweep_interval_s=5,
+                batch_size=20,
+                outputs_max=100,
+                disperse_address=disperse_address,
             )
             ether = AssetEntry(
                 code=ETHER,
@@ -123,6 +128,15 @@ def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> ChainEntry:
         outputs_max=200,
         sweep_interval_s=5,
     )
+
+
+async def _disperse_address(database: Database, uncle: RichUncle) -> str:
+    """Return where our disperse contract stands; put it there if it is nowhere."""
+    async with database.transaction() as session:
+        chain = await session.get(Chain, CHAIN)
+    if chain is not None and chain.disperse_address is not None:
+        return chain.disperse_address
+    return await uncle.deploy(deployment_code())
 
 
 async def _add_token(database: Database, uncle: RichUncle) -> None:

@@ -41,8 +41,11 @@ class RichUncle:
         """Deploy our plain ERC-20, which the account may mint; return its address."""
         artifact = load_artifact("Token")
         arguments = encode(["string", "string", "uint8"], [name, symbol, decimals])
-        code = artifact.bytecode.removeprefix("0x") + arguments.hex()
-        txid = await self._mined({"data": "0x" + code})
+        return await self.deploy(bytes.fromhex(artifact.bytecode.removeprefix("0x")) + arguments)
+
+    async def deploy(self, code: bytes) -> str:
+        """Deploy a contract by its creation code; return its address."""
+        txid = await self._mined({"data": "0x" + code.hex()})
         receipt = await self.call("eth_getTransactionReceipt", txid)
         return str(to_checksum_address(receipt["contractAddress"]))
 

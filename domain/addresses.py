@@ -1,6 +1,6 @@
 """Destination addresses: what a caller may type, per chain family. No network here."""
 
-from eth_utils.address import is_checksum_address, is_hex_address, to_checksum_address
+from eth_utils.address import is_hex_address, to_checksum_address
 
 from domain.errors import InvalidAddressError
 from domain.utxo.networks import network_of
@@ -21,14 +21,14 @@ def parse_evm_address(text: str) -> str:
     if not text.startswith("0x") or not is_hex_address(text):
         msg = "An EVM address is 0x followed by 40 hexadecimal digits."
         raise InvalidAddressError(msg)
-    digits = text[2:]
-    if digits != digits.lower() and not is_checksum_address(text):
+    digits, canonical = text[2:], str(to_checksum_address(text))
+    if digits != digits.lower() and text != canonical:
         msg = "The address has a wrong checksum (EIP-55); copy it again."
         raise InvalidAddressError(msg)
     if text == ZERO_ADDRESS:
         msg = "The zero address burns what it receives."
         raise InvalidAddressError(msg)
-    return str(to_checksum_address(text))
+    return canonical
 
 
 def parse_address(text: str, *, family: str, chain_id: str) -> str:

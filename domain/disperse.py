@@ -1,45 +1,31 @@
 """
 Paying many with one EVM transaction, through ``contracts/Disperse.vy``.
 
-Plain data in, plain data out: calldata, gas limits, and which payments failed. The rule to keep: a
-payment's fate is read from the receipt, and a receipt that does not fit the batch to the last
-payment is no evidence at all.
+What a batch is and the calldata that pays it: plain data in, plain data out. How much gas that may
+take is in ``disperse_gas``, what became of it in ``disperse_logs``.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from hashlib import sha256
-from typing import Any
 
 from eth_utils.address import to_canonical_address, to_checksum_address
 
 from contracts.artifacts import load_artifact
-from domain.errors import AmountOutOfRangeError, InvalidAddressError, InvariantError
+from domain.disperse_gas import (
+    NATIVE_GAS_EACH,
+    PAYMENTS_MAX,
+    TOKEN_GAS_EACH,
+    TRANSACTION_GAS_MAX,
+    Kind,
+    gas_limit_for,
+)
+from domain.errors import AmountOutOfRangeError, InvalidAddressError
 from domain.evm_call import EvmCall
+from domain.money import UINT256_MAX
 
 AMOUNT_MAX_MINOR = 2**96 - 1
 """Largest amount of one payment; what is larger is paid by a transfer of its own."""
-
-PAYMENTS_MAX = 500
-"""Most payments that the contract takes in one call."""
-
-NATIVE_GAS_EACH = 50_000
-"""
-Gas for a recipient's code: several times what contract wallets need to log a payment.
-
-A recipient that never stops burns this much of ours and is reported as failed.
-"""
-
-TOKEN_GAS_EACH = 100_000
-"""
-Gas for one transfer of a token: half as much again as the widely held ones take at worst.
-
-Tokens that compute balances, or that call their receivers, may need more.
-"""
-
-TRANSACTION_GAS_MAX = 2**24
-"""Most gas that a transaction may ask for on Ethereum since Osaka (EIP-7825)."""
 
 PAY_NATIVE_SELECTOR = bytes.fromhex("4cf477a3")
 """``pay_native(bytes32,uint256,uint256[])``."""
@@ -47,58 +33,20 @@ PAY_NATIVE_SELECTOR = bytes.fromhex("4cf477a3")
 PAY_TOKEN_SELECTOR = bytes.fromhex("866aee01")
 """``pay_token(bytes32,uint256,address,uint256[])``."""
 
-FAILED_TOPIC = "0xcf60dd2a74668495c14daf292cdda99f3b595d6f721d797cac961d9d27967789"
-"""``PaymentFailed(bytes32,address,uint256,address,uint256)``."""
+APPROVE_SELECTOR = bytes.fromhex("095ea7b3")
+"""``approve(address,uint256)`` (EIP-20)."""
 
-DISPERSED_TOPIC = "0x908e9ba5fb6b891645d9cd44a4b0d6f7fd79d073e09330ebc48a2b126c868354"
-"""``Dispersed(bytes32,address,address,uint256,uint256)``."""
+ALLOWANCE_SELECTOR = bytes.fromhex("dd62ed3e")
+"""``allowance(address,address)`` (EIP-20)."""
 
 _BATCH_ID_BYTES = 32
-_WORD_HEX_DIGITS = 64
 _AMOUNT_BITS = 96
-
-_FIXED_GAS = 21_000 + 30_000
-"""A transaction, and beside its payments a call: lock, memory, summary and refund take 20,000."""
-
-_COLD_CALL_GAS = 2_600
-"""The first call to an address in a transaction (EIP-2929)."""
-
-_VALUE_GAS = 9_000
-"""A call that moves value (Yellow Paper, G_callvalue)."""
-
-_NEW_ACCOUNT_GAS = 25_000
-"""A call that moves value to an account that was empty (EIP-161)."""
-
-_WORD_GAS = 32 * 16
-"""Calldata of one payment without a zero byte (EIP-2028)."""
-
-_LOOP_GAS = 1_000
-"""What the contract does for one payment itself: 300 for a native one, 700 for a token's."""
-
-_FAILURE_GAS = 3_000
-"""Reporting a failed payment: a log with three topics and three words takes 2,300."""
-
-
-class Kind(StrEnum):
-    """What a batch moves."""
-
-    NATIVE = "native"
-    TOKEN = "token"  # noqa: S105 - of the fungible sort
 
 
 @dataclass(frozen=True, slots=True)
 class Payment:
     """One recipient and its amount, in minor units; from one to ``AMOUNT_MAX_MINOR``."""
 
-    recipient: str
-    amount_minor: int
-
-
-@dataclass(frozen=True, slots=True)
-class FailedPayment:
-    """A payment that moved nothing, by its place in the batch."""
-
-    index: int
     recipient: str
     amount_minor: int
 
@@ -117,20 +65,15 @@ class Dispersal:
     """None for the chain's own coin. Of a token the sender has allowed the contract the sum."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a mined batch did, by the contract's word."""
-
-    token_address: str | None
-    failed: tuple[FailedPayment, ...]
-    paid_count: int
-    paid_minor: int
-    """What left the sender; a token may have moved less or more, as its own logs say."""
-
-
 def batch_id_of(chain_transaction_id: str) -> bytes:
     """Return the 32 bytes that name a chain transaction to the contract: the SHA-256 of its id."""
     return sha256(chain_transaction_id.encode()).digest()
+
+
+def most_gas(dispersal: Dispersal) -> int:
+    """Return the gas limit that is enough for a dispersal, whatever its recipients do."""
+    kind = Kind.NATIVE if dispersal.token_address is None else Kind.TOKEN
+    return min(gas_limit_for(len(dispersal.payments), kind), TRANSACTION_GAS_MAX)
 
 
 def dispersal_call(dispersal: Dispersal) -> EvmCall:
@@ -166,91 +109,26 @@ def encode_token(
     gas_each: int = TOKEN_GAS_EACH,
 ) -> bytes:
     """Return the calldata that pays a token of the sender; errors as for ``encode_native``."""
-    token = bytes(12) + to_canonical_address(token_address)
-    head = (_checked_batch_id(batch_id), gas_each.to_bytes(32), token)
+    head = (_checked_batch_id(batch_id), gas_each.to_bytes(32), _padded(token_address))
     return PAY_TOKEN_SELECTOR + b"".join(head) + _packed_list(payments, head_words=4)
 
 
-def decode_failures(
-    logs: Sequence[Mapping[str, Any]], contract_address: str, *, batch_id: bytes, sender: str
-) -> Outcome:
+def approval_call(
+    token_address: str, contract_address: str, *, amount_minor: int = UINT256_MAX
+) -> EvmCall:
     """
-    Return which payments of a batch failed, from the logs of its successful transaction.
+    Return the transaction by which a sender lets the contract move its tokens (EIP-20 ``approve``).
 
-    Logs are as nodes give them (``eth_getTransactionReceipt``). Others may pay through the same
-    contract within one transaction, so batch and sender must both match.
-
-    Raises:
-        InvariantError: There is no summary of this batch, or more than one: the transaction did
-            not reach our contract, and what became of the money is not known.
+    Some tokens refuse to change an allowance that is neither zero nor becomes it, so it is given
+    once, without limit. Whoever calls the contract can only move tokens of its own.
     """
-    failed: list[FailedPayment] = []
-    summaries: list[tuple[int, ...]] = []
-    for topic, words in _events(logs, contract_address, batch_id, sender):
-        if topic == FAILED_TOPIC:
-            index, recipient, amount_minor = words
-            failed.append(FailedPayment(index, _address(recipient), amount_minor))
-        elif topic == DISPERSED_TOPIC:
-            summaries.append(words)
-    if len(summaries) != 1:
-        msg = f"The receipt has {len(summaries)} summaries of batch {batch_id.hex()}."
-        raise InvariantError(msg)
-    token, paid_count, paid_minor = summaries[0]
-    return Outcome(_address(token) if token else None, tuple(failed), paid_count, paid_minor)
+    to = str(to_checksum_address(token_address))
+    return EvmCall(to, 0, APPROVE_SELECTOR + _padded(contract_address) + amount_minor.to_bytes(32))
 
 
-def outcome_of(dispersal: Dispersal, logs: Sequence[Mapping[str, Any]]) -> Outcome:
-    """
-    Return what became of each payment of a batch, checked against what was to be paid.
-
-    Raises:
-        InvariantError: The logs do not fit these payments.
-    """
-    outcome = decode_failures(
-        logs, dispersal.contract_address, batch_id=dispersal.batch_id, sender=dispersal.sender
-    )
-    payments = dispersal.payments
-    for failed in outcome.failed:
-        meant = payments[failed.index] if failed.index < len(payments) else None
-        if meant is None or _word(meant) != _word(Payment(failed.recipient, failed.amount_minor)):
-            msg = f"Payment {failed.index} of batch {dispersal.batch_id.hex()} was another one."
-            raise InvariantError(msg)
-    failed_minor = sum(failed.amount_minor for failed in outcome.failed)
-    meant_minor = sum(payment.amount_minor for payment in payments)
-    indexes = {failed.index for failed in outcome.failed}
-    is_each_once = len(indexes) == len(outcome.failed) == len(payments) - outcome.paid_count
-    is_whole = outcome.paid_minor + failed_minor == meant_minor
-    if not (is_each_once and is_whole and _is_same(outcome.token_address, dispersal.token_address)):
-        msg = f"The summary of batch {dispersal.batch_id.hex()} does not add up."
-        raise InvariantError(msg)
-    return outcome
-
-
-def gas_limit_for(count: int, kind: Kind, *, gas_each: int | None = None) -> int:
-    """
-    Return a gas limit that is enough whatever the recipients do, by today's gas schedule.
-
-    A dry run tells what the batch takes if nobody changes its mind until it is mined. With less
-    than a recipient's share left the contract reverts as a whole, and nothing is paid.
-    """
-    gas_each = _gas_each(kind) if gas_each is None else gas_each
-    # What is left after the last payment must prove that it had its share of 63/64 (EIP-150).
-    return _FIXED_GAS + count * _payment_gas(kind, gas_each) + _proof_gas(gas_each)
-
-
-def most_gas(dispersal: Dispersal) -> int:
-    """Return the gas limit that is enough for a dispersal; see ``gas_limit_for``."""
-    kind = Kind.NATIVE if dispersal.token_address is None else Kind.TOKEN
-    return min(gas_limit_for(len(dispersal.payments), kind), TRANSACTION_GAS_MAX)
-
-
-def payments_max(
-    kind: Kind, *, gas_each: int | None = None, gas_limit: int = TRANSACTION_GAS_MAX
-) -> int:
-    """Return how many payments are sure to fit below a gas limit, whatever recipients do."""
-    gas_each = _gas_each(kind) if gas_each is None else gas_each
-    left = gas_limit - _FIXED_GAS - _proof_gas(gas_each)
-    return max(0, min(PAYMENTS_MAX, left // _payment_gas(kind, gas_each)))
+def allowance_data(owner: str, contract_address: str) -> bytes:
+    """Return the calldata that asks a token how much the contract may still move."""
+    return ALLOWANCE_SELECTOR + _padded(owner) + _padded(contract_address)
 
 
 def deployment_code() -> bytes:
@@ -267,6 +145,24 @@ def runtime_code() -> bytes:
     return bytes.fromhex(load_artifact("Disperse").runtime.removeprefix("0x"))
 
 
+def packed(payment: Payment) -> bytes:
+    """
+    Return a payment as the contract reads it: 20 bytes of recipient, 12 of amount.
+
+    Raises:
+        AmountOutOfRangeError: The amount is zero or does not fit into 96 bits.
+        InvalidAddressError: The recipient is the zero address.
+    """
+    recipient = to_canonical_address(payment.recipient)
+    if not any(recipient):
+        msg = "The zero address burns what it receives."
+        raise InvalidAddressError(msg)
+    if not 0 < payment.amount_minor <= AMOUNT_MAX_MINOR:
+        msg = "An amount in a batch is greater than zero and below 2^96 minor units."
+        raise AmountOutOfRangeError(msg)
+    return recipient + payment.amount_minor.to_bytes(_AMOUNT_BITS // 8)
+
+
 def _checked_batch_id(batch_id: bytes) -> bytes:
     if len(batch_id) != _BATCH_ID_BYTES:
         msg = f"A batch id has 32 bytes, not {len(batch_id)}."
@@ -279,57 +175,8 @@ def _packed_list(payments: Sequence[Payment], *, head_words: int) -> bytes:
         msg = f"A batch has 1 to {PAYMENTS_MAX} payments, not {len(payments)}."
         raise ValueError(msg)
     offset, count = 32 * head_words, len(payments)
-    return b"".join((offset.to_bytes(32), count.to_bytes(32), *map(_word, payments)))
+    return b"".join((offset.to_bytes(32), count.to_bytes(32), *map(packed, payments)))
 
 
-def _word(payment: Payment) -> bytes:
-    """Return a payment as the contract reads it: 20 bytes of recipient, 12 of amount."""
-    recipient = to_canonical_address(payment.recipient)
-    if not any(recipient):
-        msg = "The zero address burns what it receives."
-        raise InvalidAddressError(msg)
-    if not 0 < payment.amount_minor <= AMOUNT_MAX_MINOR:
-        msg = "An amount in a batch is greater than zero and below 2^96 minor units."
-        raise AmountOutOfRangeError(msg)
-    return recipient + payment.amount_minor.to_bytes(_AMOUNT_BITS // 8)
-
-
-def _events(
-    logs: Sequence[Mapping[str, Any]], contract_address: str, batch_id: bytes, sender: str
-) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield first topic and data words of what the contract logged for this batch and sender."""
-    contract = to_canonical_address(contract_address)
-    topics = ["0x" + batch_id.hex(), "0x" + (bytes(12) + to_canonical_address(sender)).hex()]
-    for log in logs:
-        is_ours = to_canonical_address(log["address"]) == contract
-        if is_ours and [topic.lower() for topic in log["topics"][1:]] == topics:
-            data = str(log["data"]).removeprefix("0x")
-            starts = range(0, len(data), _WORD_HEX_DIGITS)
-            words = tuple(int(data[start : start + _WORD_HEX_DIGITS], 16) for start in starts)
-            yield log["topics"][0].lower(), words
-
-
-def _is_same(address: str | None, other: str | None) -> bool:
-    if address is None or other is None:
-        return address is other
-    return bool(to_canonical_address(address) == to_canonical_address(other))
-
-
-def _address(number: int) -> str:
-    return str(to_checksum_address(number.to_bytes(20)))
-
-
-def _gas_each(kind: Kind) -> int:
-    return NATIVE_GAS_EACH if kind is Kind.NATIVE else TOKEN_GAS_EACH
-
-
-def _payment_gas(kind: Kind, gas_each: int) -> int:
-    own = _WORD_GAS + _LOOP_GAS + _FAILURE_GAS + _COLD_CALL_GAS
-    if kind is Kind.TOKEN:
-        return own + gas_each
-    # A new account has no code to run; one with a delegation runs another's (EIP-7702).
-    return own + _VALUE_GAS + max(_NEW_ACCOUNT_GAS, _COLD_CALL_GAS + gas_each)
-
-
-def _proof_gas(gas_each: int) -> int:
-    return gas_each * 64 // 63 + 1
+def _padded(address: str) -> bytes:
+    return bytes(12) + to_canonical_address(address)

@@ -15,8 +15,8 @@ Each leaf has a stable ``code``. The code is the ``type`` of the Temporal ``Appl
 and the ``code`` of the ``application/problem+json`` answer (RFC 9457); it never changes meaning.
 """
 
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 
 class StrongroomError(Exception):
@@ -379,10 +379,30 @@ class PayoutRunStateError(ConflictError):
     code, title = "payout_run_state", "Payout run state refuses this"
 
 
+class FaultyLine(NamedTuple):
+    """A line of an upload that cannot be read, and why; the file's first line is 1."""
+
+    line: int
+    code: str
+    detail: str
+
+
 class InvalidUploadError(RequestError):
     """An upload cannot be read as a run; the answer names the lines, and nothing is stored."""
 
     code, title = "invalid_upload", "Invalid upload"
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        lines: Sequence[FaultyLine] = (),
+        line_count: int = 0,
+    ) -> None:
+        """Keep the first faulty lines, and how many there are in all."""
+        super().__init__(detail)
+        self.lines = tuple(lines)
+        self.line_count = line_count
 
 
 class InvalidLinesError(RequestError):

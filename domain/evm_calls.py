@@ -8,7 +8,7 @@ from typing import Any
 
 from eth_utils.address import to_canonical_address, to_checksum_address
 
-from domain.disperse import dispersal_call
+from domain.disperse import approval_call, dispersal_call
 from domain.errors import WrongChainError
 from domain.evm_call import EvmCall
 from domain.ports import Transfer, UnsignedAttempt
@@ -18,15 +18,6 @@ TRANSFER_SELECTOR = bytes.fromhex("a9059cbb")
 
 BALANCE_OF_SELECTOR = bytes.fromhex("70a08231")
 """``balanceOf(address)`` (EIP-20)."""
-
-APPROVE_SELECTOR = bytes.fromhex("095ea7b3")
-"""``approve(address,uint256)`` (EIP-20)."""
-
-ALLOWANCE_SELECTOR = bytes.fromhex("dd62ed3e")
-"""``allowance(address,address)`` (EIP-20)."""
-
-UNLIMITED = 2**256 - 1
-"""Allowed to a contract that moves only what its caller tells it to; most tokens never lower it."""
 
 FEE_MARKET_TYPE = 2
 """Transaction type with ``maxFeePerGas`` (EIP-1559)."""
@@ -42,23 +33,12 @@ def evm_call(transfer: Transfer) -> EvmCall:
     if transfer.dispersal is not None:
         return dispersal_call(transfer.dispersal)
     if transfer.is_approval:
-        return _approval(transfer)
+        return approval_call(str(transfer.contract_address), transfer.destination)
     if transfer.contract_address is None:
         return EvmCall(str(to_checksum_address(transfer.destination)), transfer.amount_minor, b"")
     arguments = _address_word(transfer.destination) + transfer.amount_minor.to_bytes(32)
     to = str(to_checksum_address(transfer.contract_address))
     return EvmCall(to, 0, TRANSFER_SELECTOR + arguments)
-
-
-def _approval(transfer: Transfer) -> EvmCall:
-    to = str(to_checksum_address(str(transfer.contract_address)))
-    arguments = _address_word(transfer.destination) + UNLIMITED.to_bytes(32)
-    return EvmCall(to, 0, APPROVE_SELECTOR + arguments)
-
-
-def allowance_data(owner: str, spender: str) -> bytes:
-    """Return the calldata that asks a token how much a spender may move of an owner's."""
-    return ALLOWANCE_SELECTOR + _address_word(owner) + _address_word(spender)
 
 
 def balance_of_data(address: str) -> bytes:

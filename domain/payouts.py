@@ -132,6 +132,8 @@ class OperatorAction:
     payout_id: str
     operator_id: str
     note: str | None = None
+    run_id: str | None = None
+    """The bulk payout whose line it is; its workflow is asked then."""
 
 
 def request_hash(body: Mapping[str, object]) -> str:

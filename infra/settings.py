@@ -80,6 +80,23 @@ class ApiSettings(_Process):
     streams_max: int = Field(
         default=100, ge=1, description="Streams of events open at once; one more is refused by 503."
     )
+    streams_per_user_max: int = Field(
+        default=10, ge=1, description="Streams of events open at once for one user."
+    )
+    upload_bytes_max: int = Field(
+        default=32 * 1024 * 1024, ge=1, description="Largest upload of a bulk payout, in bytes."
+    )
+    upload_timeout: timedelta = Field(
+        default=timedelta(minutes=2),
+        gt=timedelta(0),
+        description="How long the bytes of an upload may take to arrive.",
+    )
+    uploads_max: int = Field(
+        default=2, ge=1, description="Uploads at once, one per user; one more is refused by 503."
+    )
+    run_drafts_max: int = Field(
+        default=20, ge=1, description="Drafts of bulk payouts that one user may have."
+    )
 
 
 class WorkerSettings(_Process):

@@ -41,9 +41,9 @@ class ChainTransactionStatus(StrEnum):
     CONFIRMED = "confirmed"
     """Deep enough, and it did what we meant."""
     REVERTED = "reverted"
-    """Deep enough, and it moved nothing: only the network fee is gone."""
+    """Deep enough, and it moved nothing: only the network fee is gone. Or void, once settled."""
     ABANDONED = "abandoned"
-    """Given up before it was signed."""
+    """Given up before it was signed, or void: it can never be mined."""
 
 
 SETTLEABLE = (ChainTransactionStatus.CONFIRMED, ChainTransactionStatus.REVERTED)

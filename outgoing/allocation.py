@@ -44,6 +44,9 @@ from payouts.money import dispatch_postings
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
 
+GIVEN_UP = "its transaction was given up"
+"""What the history says of a payout that shared a transaction with one that cannot go on."""
+
 
 async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> bool:
     """

@@ -84,7 +84,7 @@ class PostgresOutgoingLog:
             return await settlement.settle(session, batch_id, clock=self._clock)
 
     async def refund(self, action: OperatorAction) -> PayoutOutcome:
-        """Refund a payout that was never signed; raise PayoutStateError else."""
+        """Refund a payout that nobody can broadcast; raise PayoutStateError else."""
         async with self._database.transaction() as session:
             return await operator.refund(session, action, clock=self._clock)
 

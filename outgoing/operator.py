@@ -15,10 +15,10 @@ from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.deposits import Utxo
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
-from outgoing.allocation import abandon_allocated
+from outgoing.allocation import GIVEN_UP, abandon_allocated
 from outgoing.records import locked_batch, payouts_of, sealed_among
 from outgoing.refunds import post_and_refund
-from outgoing.voids import give_up_void
+from outgoing.voids import give_up_void_in
 from payouts.history import locked_payout, move, outcome_of
 from payouts.screening import denied_among
 
@@ -102,7 +102,7 @@ async def _send_others_back(
     others = [p for p in await payouts_of(session, [row.id], lock=True) if p.id != payout.id]
     for other in others:
         other.chain_transaction_id = None
-    move(session, others, PayoutStatus.READY, clock=clock, detail="its transaction was given up")
+    move(session, others, PayoutStatus.READY, clock=clock, detail=GIVEN_UP)
 
 
 async def retry(session: AsyncSession, action: OperatorAction, *, clock: Clock) -> PayoutOutcome:
@@ -148,7 +148,7 @@ async def _locked_pair(
     if seen is None:
         msg = "The payout is not in a batch; cancel it instead."
         raise PayoutStateError(msg)
-    await give_up_void(session, await locked_batch(session, seen.batch_id), clock=clock)
+    await give_up_void_in(session, await locked_batch(session, seen.batch_id), clock=clock)
     row = await session.get_one(
         ChainTransaction, seen.id, with_for_update=True, populate_existing=True
     )

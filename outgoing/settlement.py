@@ -31,7 +31,6 @@ from models.wallets import Chain
 from outgoing.fee_split import book_shares, by_transaction
 from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
-from outgoing.voids import give_up_void
 from payouts.history import move
 from payouts.money import settle_postings
 
@@ -48,14 +47,9 @@ logger = logging.getLogger(__name__)
 
 
 async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> SettleOutcome:
-    """
-    Post every confirmed transaction of a batch that the ledger lacks; finish its payouts.
-
-    What can never be mined any more is given up.
-    """
+    """Post every confirmed transaction of a batch that the ledger lacks; finish its payouts."""
     batch = await locked_batch(session, batch_id)
     chain = await session.get_one(Chain, batch.chain_id)
-    await give_up_void(session, batch, clock=clock)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [row.id for row in rows], lock=True)
     payer = await _payer(session, batch)

@@ -26,7 +26,7 @@ from domain.runs import (
 from infra.database import Database
 from models.runs import PayoutRun, RunDecision
 from runs.approvals import approved_among, check_allowed, decisions_on, requirement_of
-from runs.lines import Line, content_hash, counts_of, give_back, locked_lines, move_lines
+from runs.moves import Line, content_hash, counts_of, give_back, locked_lines, move_lines
 from runs.starting import freeze
 
 AWAITING = (PayoutStatus.AWAITING_APPROVAL,)

@@ -1,153 +1,154 @@
-"""Moving many lines of a run at once, each with a line of its history, by as few statements."""
+"""From the lines of a file to what is stored of them, in pieces and without looking anything up."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final, NamedTuple
 
-from sqlalchemy import any_, func, insert, literal, update
-from sqlalchemy import select as sa_select
-from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.sql.expression import bindparam
-from sqlmodel import Integer, String, col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from domain.addresses import parse_address
+from domain.errors import FaultyLine, InvalidAddressError, InvalidAmountError, InvalidUploadError
+from domain.ids import PAYOUT, derived_id
+from domain.money import parse_minor, parse_units
+from runs.formats import Fault, RawLine, UploadFormat, read_lines
 
-from domain.clock import Clock
-from domain.payouts import PayoutStatus
-from domain.runs import LineContent, lines_hash
-from ledger.posting import Posting
-from ledger.service import Ledger
-from models.ledger import Hold
-from models.payouts import Payout, PayoutEvent
-from models.runs import PayoutRun
-from payouts.money import release_posting, return_postings
+FAULTS_SHOWN_MAX: Final = 100
+
+
+class CheckedLine(NamedTuple):
+    """A row of ``payout_run_line``, in the order of its columns."""
+
+    run_id: str
+    number: int
+    payout_id: str
+    destination: str
+    amount_minor: int
+    reference: str | None
+    note: str | None
+    problem_code: str | None
+    problem_detail: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What deciding on a line needs to know of it."""
+class RunTarget:
+    """The run that lines belong to, and what they are in."""
 
-    payout_id: str
-    number: int
-    amount_minor: int
-    fee_minor: int
-    is_captured: bool
-    status: PayoutStatus
+    run_id: str
+    asset: str
+    decimals: int
+    family: str
+    chain_id: str
 
 
-async def locked_lines(
-    session: AsyncSession,
-    run_id: str,
-    *,
-    statuses: Collection[PayoutStatus],
-    numbers: Sequence[int] | None = None,
-) -> list[Line]:
-    """Return a run's lines in these states, locked in order of id until the unit of work ends."""
-    query = (
-        sa_select(
-            col(Payout.id),
-            col(Payout.line_number),
-            col(Payout.amount_minor),
-            col(Payout.fee_minor),
-            col(Payout.is_captured),
-            col(Payout.status),
+@dataclass(slots=True)
+class Faults:
+    """What cannot be read: the first lines, and how many there are."""
+
+    shown: list[FaultyLine] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, fault: FaultyLine) -> None:
+        """Count one more."""
+        self.count += 1
+        if len(self.shown) < FAULTS_SHOWN_MAX:
+            self.shown.append(fault)
+
+    def refuse_any(self) -> None:
+        """
+        Pass if there is none.
+
+        Raises:
+            InvalidUploadError: With the faults that are kept.
+        """
+        if self.count:
+            lines = "line" if self.count == 1 else "lines"
+            msg = f"{self.count} {lines} cannot be read; nothing was stored."
+            raise InvalidUploadError(msg, lines=self.shown, line_count=self.count)
+
+
+def first_line(file: BinaryIO, form: UploadFormat) -> RawLine:
+    """
+    Return the first line that can be read, and go back to the file's beginning.
+
+    Raises:
+        InvalidUploadError: Not one line can be read.
+    """
+    faults, found = Faults(), None
+    for line in read_lines(file, form):
+        if isinstance(line, RawLine):
+            found = line
+            break
+        faults.add(line)
+    file.seek(0)
+    if found is None:
+        faults.refuse_any()
+        msg = "The file has no payments."
+        raise InvalidUploadError(msg)
+    return found
+
+
+class LineReader:
+    """Reads a file's lines for one run, piece by piece."""
+
+    def __init__(self, file: BinaryIO, form: UploadFormat, target: RunTarget) -> None:
+        """Take the file at its beginning."""
+        self._lines = self._read(file, form)
+        self._target = target
+        self.faults = Faults()
+
+    def piece(self, count: int) -> list[CheckedLine]:
+        """
+        Return the next lines that can be read, fewer than ``count`` at the end.
+
+        From the first fault on there are no more: the rest of the file is read for its faults.
+        """
+        found: list[CheckedLine] = []
+        for line in self._lines:
+            found.append(line)
+            if len(found) == count:
+                break
+        return found
+
+    def _read(self, file: BinaryIO, form: UploadFormat) -> Iterator[CheckedLine]:
+        for line in read_lines(file, form):
+            checked = line if isinstance(line, FaultyLine) else self._checked(line)
+            if isinstance(checked, FaultyLine):
+                self.faults.add(checked)
+            elif not self.faults.count:
+                yield checked
+
+    def _checked(self, line: RawLine) -> CheckedLine | FaultyLine:
+        target = self._target
+        if line.asset != target.asset:
+            detail = f"The lines before are in {target.asset}; a run has one asset."
+            return FaultyLine(line.number, Fault.MIXED_ASSETS, detail)
+        try:
+            amount_minor = (
+                parse_minor(line.amount)
+                if line.is_minor
+                else parse_units(line.amount, decimals=target.decimals)
+            )
+        except InvalidAmountError:
+            return FaultyLine(line.number, Fault.AMOUNT, self._amount_form(line))
+        destination, problem = line.destination, None
+        try:
+            destination = parse_address(
+                line.destination, family=target.family, chain_id=target.chain_id
+            )
+        except InvalidAddressError as error:
+            problem = error
+        return CheckedLine(
+            target.run_id,
+            line.number,
+            derived_id(PAYOUT, target.run_id, str(line.number)),
+            destination,
+            amount_minor,
+            line.reference,
+            line.note,
+            problem.code if problem else None,
+            problem.detail if problem else None,
         )
-        .where(col(Payout.run_id) == run_id, col(Payout.status).in_(statuses))
-        .order_by(col(Payout.id))
-        .with_for_update()
-    )
-    if numbers is not None:
-        query = query.where(
-            col(Payout.line_number) == any_(bindparam(None, list(numbers), ARRAY(Integer)))
-        )
-    found = await session.execute(query)
-    return [Line(i, int(n), a, f, c, PayoutStatus(s)) for i, n, a, f, c, s in found]
 
-
-async def move_lines(
-    session: AsyncSession,
-    lines: Sequence[Line],
-    status: PayoutStatus,
-    *,
-    clock: Clock,
-    detail: str | None = None,
-) -> None:
-    """Set the status of lines that the caller has locked, and note it in their histories."""
-    ids = bindparam("ids", [line.payout_id for line in lines], ARRAY(String))
-    now = clock.now()
-    await session.execute(
-        update(Payout)
-        .where(col(Payout.id) == any_(ids))
-        .values(status=status, updated_at=now, reason_code=None)
-        .execution_options(synchronize_session=False)
-    )
-    events = select(func.unnest(ids), literal(status.value), literal(detail, String), literal(now))
-    await session.execute(
-        insert(PayoutEvent).from_select(["payout_id", "status", "detail", "at"], events)
-    )
-
-
-async def give_back(
-    session: AsyncSession,
-    run: PayoutRun,
-    lines: Sequence[Line],
-    status: PayoutStatus,
-    *,
-    clock: Clock,
-    detail: str | None = None,
-) -> None:
-    """End lines that will not be paid: their money is available again."""
-    if not lines:
-        return
-    await Ledger.post_in(session, await _returning(session, run, lines, clock=clock))
-    await move_lines(session, lines, status, clock=clock, detail=detail)
-
-
-async def _returning(
-    session: AsyncSession, run: PayoutRun, lines: Sequence[Line], *, clock: Clock
-) -> list[Posting]:
-    held = [line for line in lines if not line.is_captured]
-    # Few: what was in a chain transaction that was given up before it was signed.
-    in_flight = [line.payout_id for line in lines if line.is_captured]
-    found = await session.exec(select(Payout).where(col(Payout.id).in_(in_flight)))
-    postings = await return_postings(session, found.all(), clock=clock)
-    if held:
-        hold = await session.get_one(Hold, run.hold_id)
-        posting = release_posting(
-            hold,
-            run_id=run.id,
-            payout_ids=[line.payout_id for line in held],
-            amount_minor=sum(line.amount_minor for line in held),
-            fee_minor=sum(line.fee_minor for line in held),
-            at=clock.now(),
-        )
-        postings.append(posting)
-    return postings
-
-
-async def counts_of(session: AsyncSession, run_id: str) -> dict[str, int]:
-    """Return how many lines are in each status."""
-    found = await session.exec(
-        select(Payout.status, func.count()).where(Payout.run_id == run_id).group_by(Payout.status)
-    )
-    return {str(status): int(count) for status, count in found}
-
-
-async def content_hash(
-    session: AsyncSession, run_id: str, numbers: Sequence[int] | None = None
-) -> str:
-    """Return the hash of what an approver of these lines approves; see ``domain.runs``."""
-    query = (
-        sa_select(
-            col(Payout.id),
-            col(Payout.asset),
-            col(Payout.amount_minor),
-            col(Payout.destination),
-            col(Payout.line_number),
-        )
-        .where(col(Payout.run_id) == run_id)
-        .order_by(col(Payout.line_number))
-    )
-    chosen = set(numbers) if numbers is not None else None
-    found = await session.execute(query)
-    return lines_hash(
-        LineContent(*content) for *content, number in found if chosen is None or number in chosen
-    )
+    def _amount_form(self, line: RawLine) -> str:
+        if line.is_minor:
+            return "'amount_minor' is a whole number above 0, in digits, below 2^256."
+        decimals = self._target.decimals
+        return f"'amount' is a number above 0 with at most {decimals} decimals, below 2^256 minor."

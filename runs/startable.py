@@ -1,12 +1,11 @@
-"""What must hold before a run is started, over and above each of its lines."""
+"""What must hold before a run is started: all that its dry run looked at, looked at again."""
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from deposits.freezes import check_not_frozen
 from domain.clock import Clock
-from domain.errors import PayoutRunStateError, UnknownAssetError
+from domain.errors import PayoutRunStateError, error_by_code
 from models.runs import PayoutRun
-from models.wallets import Asset
+from runs.checks import check_lines
 
 
 async def check_startable(session: AsyncSession, run: PayoutRun, *, clock: Clock) -> int:
@@ -14,19 +13,17 @@ async def check_startable(session: AsyncSession, run: PayoutRun, *, clock: Clock
     Return the service fee of each line, in minor units.
 
     Raises:
-        PayoutRunStateError: It has problems, or the fee was changed since it was uploaded.
-        UnknownAssetError, WalletFrozenError: As named.
+        PayoutRunStateError: It has problems, or is not what was uploaded.
+        RequestError, ConflictError: What stands in the way of the run as a whole.
     """
-    del clock
-    await check_not_frozen(session, run.user_id)
-    if run.problem_count:
-        msg = f"{run.problem_count} lines have problems; mend them and upload the file again."
+    found = await check_lines(session, run.id, now=clock.now())
+    problem_count = max(run.problem_count, found.problem_count)
+    if problem_count:
+        msg = f"{problem_count} lines have problems; mend them and upload the file again."
         raise PayoutRunStateError(msg)
-    asset = await session.get_one(Asset, run.asset)
-    if not asset.enabled:
-        msg = f"There is no asset {run.asset!r}."
-        raise UnknownAssetError(msg)
-    if asset.payout_fee_minor * run.line_count != run.fee_total_minor:
-        msg = "The fee of a payout was changed since the upload; upload the file again."
+    for problem in found.terms.problems:
+        raise (error_by_code(problem.code) or PayoutRunStateError)(problem.detail)
+    if (found.totals.line_count, found.totals.total_minor) != (run.line_count, run.total_minor):
+        msg = "The stored lines are not those that were uploaded; upload the file again."
         raise PayoutRunStateError(msg)
-    return asset.payout_fee_minor
+    return run.fee_total_minor // run.line_count

@@ -14,7 +14,7 @@ from ledger import rules
 from ledger.service import Ledger
 from models.runs import PayoutRun
 from payouts.policy import current_policy
-from runs.lines import content_hash
+from runs.moves import content_hash
 from runs.startable import check_startable
 
 _INSERT_PAYOUTS = text("""

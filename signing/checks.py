@@ -8,7 +8,7 @@ transactions still cannot make the signer pay what nobody asked for and approved
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.disperse import TRANSACTION_GAS_MAX
+from domain.disperse_gas import TRANSACTION_GAS_MAX
 from domain.errors import SigningRefusedError
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import (

@@ -144,7 +144,7 @@ async def _position(session: AsyncSession, chain_id: str, address: str) -> KeyPo
 
 async def _parents_change(session: AsyncSession, row: ChainTransaction) -> CoinRow:
     """Return the change of the transaction that this one is to carry along (CPFP)."""
-    parent = await session.get(ChainTransaction, row.parent_id)
+    parent = await session.get(ChainTransaction, row.parent_id) if row.parent_id else None
     _require(parent is not None and parent.chain_id == row.chain_id, "a child without a parent")
     assert parent is not None
     found = await session.exec(

@@ -8,7 +8,6 @@ nor reads it twice with effect. A block that leaves the chain takes back what it
 from collections.abc import Sequence
 
 from sqlalchemy import delete, func, text, update
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -27,6 +26,14 @@ BLOCKS_KEPT = 20_000
 
 FIRST_LOOK_BACK = 256
 """How many blocks below the tip the very first scan begins."""
+
+_ADVANCE = text("""
+    WITH forgotten AS (DELETE FROM chain_block WHERE chain_id = :chain_id AND height <= :too_deep)
+    INSERT INTO chain_block (chain_id, height, hash, parent_hash, seen_at)
+    SELECT :chain_id, :first + place - 1, hash, parent_hash, :now
+    FROM unnest(CAST(:hashes AS text[]), CAST(:parent_hashes AS text[]))
+         WITH ORDINALITY AS read (hash, parent_hash, place)
+""")
 
 
 async def cursor_of(session: AsyncSession, chain_id: str) -> ChainBlock | None:
@@ -69,30 +76,22 @@ async def advance(
     session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock], *, clock: Clock
 ) -> None:
     """
-    Move the cursor over these blocks and forget what lies too deep to come back.
+    Move the cursor over these linked blocks; forget what lies too deep to come back.
 
     Their coins are recorded before, as part of the same unit of work.
     """
     await note_origins(session, chain_id, blocks)
-    now = clock.now()
     await session.execute(
-        insert(ChainBlock),
-        [
-            {
-                "chain_id": chain_id,
-                "height": block.height,
-                "hash": block.hash,
-                "parent_hash": block.parent_hash,
-                "seen_at": now,
-            }
-            for block in blocks
-        ],
-    )
-    await session.execute(
-        delete(ChainBlock).where(
-            col(ChainBlock.chain_id) == chain_id,
-            col(ChainBlock.height) <= blocks[-1].height - BLOCKS_KEPT,
-        )
+        _ADVANCE,
+        {
+            "chain_id": chain_id,
+            "first": blocks[0].height,
+            # Literals: a list is written element by element by the driver.
+            "hashes": "{" + ",".join([block.hash for block in blocks]) + "}",
+            "parent_hashes": "{" + ",".join([block.parent_hash for block in blocks]) + "}",
+            "now": clock.now(),
+            "too_deep": blocks[-1].height - BLOCKS_KEPT,
+        },
     )
 
 

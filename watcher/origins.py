@@ -12,6 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.scanning import Outpoint, ScannedBlock
+from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.deposits import Utxo
 
 
@@ -21,9 +22,9 @@ async def note_origins(
     """
     Note what these blocks, whose coins are recorded, say of where our coins come from.
 
-    Costs one query where nothing of ours is in them.
+    Costs one query where nothing of ours is in them, and looks at nothing that they spend.
     """
-    if not any(block.spent for block in blocks):
+    if not chain_id.startswith(UTXO_NAMESPACE):
         return
     found = await session.exec(
         select(Utxo).where(
@@ -50,9 +51,8 @@ async def forget_rivals(session: AsyncSession, chain_id: str, block_hash: str) -
 
 def _note_parents(coins: Sequence[Utxo], blocks: Sequence[ScannedBlock]) -> None:
     spends: dict[str, list[str]] = {coin.txid: [] for coin in coins}
-    if not spends:
-        return
-    for block in blocks:
+    holders = {coin.block_hash for coin in coins}
+    for block in (each for each in blocks if each.hash in holders):
         for outpoint, txid in block.spent:
             if txid in spends:
                 spends[txid].append(_text(outpoint))

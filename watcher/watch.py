@@ -2,7 +2,8 @@
 Watching one chain: blocks, deposits, coins and the fate of our own transactions, in one pass.
 
 What we claim is what we saw in canonical blocks. Each run of blocks is one unit of work with one
-query for our addresses and one for our transactions, while the next run is already being read.
+query for our addresses and one for our transactions, while the next run is already being read. Runs
+grow while we are far behind and blocks are small.
 """
 
 import asyncio
@@ -26,10 +27,15 @@ from outgoing.settlement import settle, unbooked
 from watcher import cursor, fates, standing
 from watcher.balances import BalanceReconciler
 from watcher.fates import FateReader, Rebroadcaster
+from watcher.known_keys import WORTHWHILE_KEYS, KnownKeys
 from watcher.rescans import Rescanner
 
 RUN_BLOCKS = 32
-"""Blocks that one unit of work takes."""
+"""Blocks that one unit of work takes at first."""
+
+RUN_BLOCKS_MAX = 256
+RUN_KEYS = 20_000
+"""How many lookup keys a run should hold at most: memory and the length of a unit of work."""
 
 ROUND_BLOCKS = 2_048
 """Blocks that one round takes at most, so that catching up shows progress."""
@@ -42,6 +48,17 @@ LAG_PATIENCE = timedelta(hours=1)
 
 Progress = Callable[[int, int], None]
 """Told how far we are, and the tip."""
+
+
+def next_run_blocks(blocks: Sequence[ScannedBlock]) -> int:
+    """
+    Return how many blocks to read after these: twice as many, if they hold as much as these did.
+
+    Far behind on a chain of small blocks, most of the time would go into round trips otherwise.
+    """
+    keys = sum(len(block.lookup_keys()) for block in blocks)
+    fitting = len(blocks) * RUN_KEYS // max(keys, 1)
+    return max(1, min(2 * len(blocks), fitting, RUN_BLOCKS_MAX))
 
 
 class PostgresChainWatch:
@@ -67,6 +84,7 @@ class PostgresChainWatch:
         self._chain_id = outlet.chain_id
         self._rebroadcaster = Rebroadcaster(database, outlet, clock)
         self._rescanner = Rescanner(database, outlet, clock)
+        self._known_keys = KnownKeys(outlet.chain_id)
         self._pool: frozenset[str] = frozenset()
         self._behind_since: datetime | None = None
         self._fee_rate: tuple[datetime, int] | None = None
@@ -144,9 +162,10 @@ class PostgresChainWatch:
     async def _runs(self, first: int, last: int) -> AsyncIterator[list[ScannedBlock]]:
         """Yield runs of blocks in order, reading one ahead; ends early where the node does."""
         ahead: asyncio.Task[list[ScannedBlock]] | None = None
+        size = RUN_BLOCKS
         try:
             while first <= last:
-                end = min(last, first + RUN_BLOCKS - 1)
+                end = min(last, first + size - 1)
                 blocks = await (ahead or self._outlet.scan(first, end))
                 ahead = None
                 if not blocks:
@@ -154,7 +173,8 @@ class PostgresChainWatch:
                 is_whole = len(blocks) == end - first + 1
                 first = blocks[-1].height + 1
                 if is_whole and first <= last:
-                    following = min(last, first + RUN_BLOCKS - 1)
+                    size = next_run_blocks(blocks)
+                    following = min(last, first + size - 1)
                     ahead = asyncio.create_task(self._outlet.scan(first, following))
                 yield blocks
                 if not is_whole:
@@ -167,7 +187,13 @@ class PostgresChainWatch:
     async def _read_run(self, chain: Chain, blocks: Sequence[ScannedBlock]) -> bool:
         """Store blocks and what they did for us; False when the node no longer stands by them."""
         async with self._database.transaction() as session:
+            if not await cursor.is_next(session, self._chain_id, blocks[0]):
+                return False
             ours = await fates.ours_in(session, self._chain_id, blocks)
+            if not ours:
+                await self._write_run(session, chain, blocks)
+                return True
+        # The node is asked while nothing is held.
         receipts = await fates.receipts_of(self._fates, ours)
         if receipts is None:
             return False
@@ -175,11 +201,21 @@ class PostgresChainWatch:
             if not await cursor.is_next(session, self._chain_id, blocks[0]):
                 return False
             await fates.mine(session, ours, receipts, clock=self._clock)
-            arrived = await arrivals.arrivals_in(session, self._chain_id, blocks)
-            await arrivals.record(session, chain, arrived, clock=self._clock)
-            await arrivals.spend(session, self._chain_id, blocks)
-            await cursor.advance(session, self._chain_id, blocks, clock=self._clock)
+            await self._write_run(session, chain, blocks)
         return True
+
+    async def _write_run(
+        self, session: AsyncSession, chain: Chain, blocks: Sequence[ScannedBlock]
+    ) -> None:
+        """Store what arrived and what was spent, and move the cursor over the blocks."""
+        sought: set[bytes] = set().union(*[block.lookup_keys() for block in blocks])
+        if len(sought) >= WORTHWHILE_KEYS:
+            # Only now: whoever was given an address before he paid, has it committed by now.
+            sought = await self._known_keys.maybe_ours(session, sought)
+        arrived = await arrivals.arrivals_in(session, self._chain_id, blocks, sought=sought)
+        await arrivals.record(session, chain, arrived, clock=self._clock)
+        await arrivals.spend(session, self._chain_id, blocks)
+        await cursor.advance(session, self._chain_id, blocks, clock=self._clock)
 
     async def _take_pool(self, pool: PendingView, head: Head) -> None:
         """Record unconfirmed deposits, and forget those that are neither here nor on the chain."""

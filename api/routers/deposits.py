@@ -155,8 +155,9 @@ async def stream_deposit_events(
     last = None if last_event_id is None else Place.parse(last_event_id)
     return EventStream(
         stream.events(deposit_id, user_id=user_id, last=last),
+        reader=principal.user_id,
         slots=state.stream_slots,
-        most=state.settings.streams_max,
+        settings=state.settings,
     )
 
 

@@ -202,7 +202,7 @@ async def cancel_payout(
 ) -> OutcomeView:
     """Take a payout back that no batch has taken yet; the money is available again at once."""
     async with state.database.transaction() as session:
-        await payout_for(session, payout_id, user_id=principal.user_id)
+        _check_alone(await payout_for(session, payout_id, user_id=principal.user_id))
     await second_factor.require()
     return _outcome(await state.payout_workflows.cancel(payout_id))
 
@@ -266,7 +266,7 @@ async def _decide(
     body: DecisionBody,
 ) -> DecisionOutcomeView:
     async with state.database.transaction() as session:
-        await payout_for(session, payout_id, user_id=None)
+        _check_alone(await payout_for(session, payout_id, user_id=None))
     proof = await second_factor.require()
     decision = Decision(
         decision_id=new_id(DECISION),
@@ -293,9 +293,16 @@ async def _operator_action(
     body: OperatorBody,
 ) -> OperatorAction:
     async with state.database.transaction() as session:
-        await payout_for(session, payout_id, user_id=None)
+        payout = await payout_for(session, payout_id, user_id=None)
     await second_factor.require()
-    return OperatorAction(payout_id=payout_id, operator_id=principal.user_id, note=body.note)
+    return OperatorAction(payout_id, principal.user_id, body.note, run_id=payout.run_id)
+
+
+def _check_alone(payout: Payout) -> None:
+    """Refuse to treat a line of a bulk payout as a payout of its own."""
+    if payout.run_id is not None:
+        msg = f"It is line {payout.line_number} of {payout.run_id}; that is where it is decided on."
+        raise PayoutStateError(msg)
 
 
 async def _detail(state: AppState, payout_id: str, principal: Principal) -> PayoutDetailView:

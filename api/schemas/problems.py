@@ -12,6 +12,14 @@ class FieldProblem(Answer):
     message: str = Field(examples=["Not a valid email address."])
 
 
+class LineProblem(Answer):
+    """What is wrong with one line of an upload. Its content is never repeated."""
+
+    line: int = Field(description="The file's first line is 1.")
+    code: str = Field(examples=["invalid_amount"])
+    detail: str
+
+
 class Problem(Answer):
     """Why a request was not done."""
 
@@ -22,3 +30,9 @@ class Problem(Answer):
     instance: str = Field(description="Path of the request.")
     code: str = Field(description="Stable, machine-readable.")
     errors: list[FieldProblem] = Field(default=[], description="Offending fields, if any.")
+    lines: list[LineProblem] | None = Field(
+        default=None, description="The first faulty lines, where an upload cannot be read."
+    )
+    lines_total: int | None = Field(
+        default=None, description="How many lines are faulty; comes with `lines`."
+    )

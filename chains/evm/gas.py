@@ -22,8 +22,13 @@ Between dry run and block the destination's balance may fall to zero; writing it
 the transaction waits, so it is no larger than that calls for.
 """
 
-DISPERSAL_MARGIN_GAS = 200_000
-"""Two recipients that burn all they are given, and proof that the last one had its share."""
+DISPERSAL_MARGIN_GAS = 500_000
+"""
+Room for recipients that turn costly after the dry run, beside as much again as that took.
+
+Each may burn some 50,000. The most that all could burn would have to lie in the wallet for every
+transaction that waits; where this is passed nobody is paid, and everybody is refunded.
+"""
 
 
 async def estimates(rpc: Rpc, transfers: Sequence[Transfer]) -> list[GasEstimate]:
@@ -84,7 +89,7 @@ def _limit(estimate_gas: int, transfer: Transfer) -> int:
     if transfer.dispersal is not None:
         # Recipients may turn costly until it is mined; with too little gas nobody is paid.
         most = disperse.most_gas(transfer.dispersal)
-        return min(most, estimate_gas * 3 // 2 + DISPERSAL_MARGIN_GAS)
+        return min(most, estimate_gas * 2 + DISPERSAL_MARGIN_GAS)
     if transfer.contract_address is None and estimate_gas == PLAIN_TRANSFER_GAS:
         return PLAIN_TRANSFER_GAS
     return max(-(-estimate_gas * 5 // 4), estimate_gas + MARGIN_GAS)

@@ -11,6 +11,7 @@ from chains.evm.receipts import read_receipt
 from chains.evm.rpc import open_rpc
 from chains.evm.scan import BlockReader
 from chains.json_rpc import CALL_TIMEOUT_S, LostReplyError
+from domain.disperse import allowance_data
 from domain.errors import (
     BroadcastUnknownError,
     ChainUnavailableError,
@@ -21,7 +22,7 @@ from domain.errors import (
     StrongroomError,
     WouldRevertError,
 )
-from domain.evm_calls import allowance_data, balance_of_data, evm_chain_number
+from domain.evm_calls import balance_of_data, evm_chain_number
 from domain.ports import (
     Block,
     BroadcastOutcome,

@@ -1,12 +1,15 @@
 """What a mined transaction did of the transfer we meant, read from its receipt."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from eth_utils.address import to_canonical_address
 
-from domain.disperse import Dispersal, outcome_of
+from domain.disperse import Dispersal, Payment
+from domain.disperse_logs import DispersalReceipt, outcome_of
+from domain.errors import InvariantError
 from domain.ports import Receipt, Transfer
 
 TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
@@ -29,30 +32,55 @@ def read_receipt(answer: Mapping[str, Any], transfer: Transfer) -> Receipt | Non
     """Return the receipt of ``eth_getTransactionReceipt``, or None if no block holds it."""
     if answer.get("blockNumber") is None:
         return None
-    has_status = int(answer["status"], 16) == 1
-    if transfer.is_approval:
-        return _receipt(answer, succeeded=has_status)
     if transfer.dispersal is not None:
-        return _dispersed(answer, transfer.dispersal, has_status=has_status)
+        return _shared(read_dispersal(answer, transfer.dispersal))
+    has_status = int(answer["status"], 16) == 1
     outflow_minor, received_minor = _moved(answer, transfer) if has_status else (0, 0)
-    return _receipt(
-        answer,
+    return Receipt(
+        txid=str(answer["transactionHash"]),
+        block_height=int(answer["blockNumber"], 16),
+        block_hash=str(answer["blockHash"]),
         # A token can return False, or nothing, without reverting: only its log is evidence.
         succeeded=has_status and (received_minor > 0 or transfer.amount_minor == 0),
+        network_fee_minor=_network_fee(answer),
         outflow_minor=outflow_minor,
         received_minor=received_minor,
     )
 
 
-def _receipt(
-    answer: Mapping[str, Any],
-    *,
-    succeeded: bool,
-    outflow_minor: int = 0,
-    received_minor: int = 0,
-    failed_places: tuple[int, ...] = (),
-) -> Receipt:
+def _shared(receipt: DispersalReceipt | None) -> Receipt | None:
+    """Return the receipt of what was paid to several, with the places of those it did not pay."""
+    if receipt is None:
+        return None
+    places = enumerate(receipt.received_minor)
     return Receipt(
+        txid=receipt.txid,
+        block_height=receipt.block_height,
+        block_hash=receipt.block_hash,
+        succeeded=receipt.succeeded,
+        network_fee_minor=receipt.network_fee_minor,
+        outflow_minor=receipt.outflow_minor,
+        received_minor=sum(receipt.received_minor),
+        failed_places=tuple(p for p, minor in places if not minor) if receipt.succeeded else (),
+    )
+
+
+def read_dispersal(answer: Mapping[str, Any], dispersal: Dispersal) -> DispersalReceipt | None:
+    """
+    Return what a batch did (``eth_getTransactionReceipt``), or None if no block holds it.
+
+    Raises:
+        InvariantError: Contract and token do not tell the same, or not of this batch; nobody may
+            be refunded before it is known what happened.
+    """
+    if answer.get("blockNumber") is None:
+        return None
+    succeeded = int(answer["status"], 16) == 1
+    if succeeded:
+        outflow_minor, received_minor = _dispersed(answer, dispersal)
+    else:
+        outflow_minor, received_minor = 0, (0,) * len(dispersal.payments)
+    return DispersalReceipt(
         txid=str(answer["transactionHash"]),
         block_height=int(answer["blockNumber"], 16),
         block_hash=str(answer["blockHash"]),
@@ -60,41 +88,54 @@ def _receipt(
         network_fee_minor=_network_fee(answer),
         outflow_minor=outflow_minor,
         received_minor=received_minor,
-        failed_places=failed_places,
     )
 
 
-def _dispersed(answer: Mapping[str, Any], dispersal: Dispersal, *, has_status: bool) -> Receipt:
-    """
-    Read which payments of a dispersal were made.
+def _dispersed(answer: Mapping[str, Any], dispersal: Dispersal) -> tuple[int, tuple[int, ...]]:
+    """Return what left the sender for others, and what each payment's recipient got."""
+    failed = {payment.index for payment in outcome_of(dispersal, answer["logs"]).failed}
+    payments, wallet = dispersal.payments, to_canonical_address(dispersal.sender)
+    if dispersal.token_address is None:
+        received = tuple(0 if i in failed else p.amount_minor for i, p in enumerate(payments))
+        receivers = [to_canonical_address(p.recipient) for p in payments]
+        pairs = zip(receivers, received, strict=True)
+        return sum(value for receiver, value in pairs if receiver != wallet), received
+    ours = [m for m in _token_moves(answer, dispersal.token_address) if m.sender == wallet]
+    outflow_minor = sum(m.value_minor for m in ours if m.receiver != wallet)
+    return outflow_minor, _received(ours, payments, failed)
 
-    The contract's word is enough for the native coin. A token's own logs must say so too.
+
+def _received(
+    moves: Sequence[TokenMove], payments: Sequence[Payment], failed: set[int]
+) -> tuple[int, ...]:
     """
-    if not has_status:
-        return _receipt(answer, succeeded=False)
-    outcome = outcome_of(dispersal, answer["logs"])
-    failed = {payment.index for payment in outcome.failed}
-    outflow_minor = received_minor = outcome.paid_minor
-    if dispersal.token_address is not None:
-        wallet = to_canonical_address(dispersal.sender)
-        moves = list(_token_moves(answer, dispersal.token_address))
-        ours = [m for m in moves if m.sender == wallet and m.receiver != wallet]
-        reached = {m.receiver for m in ours if m.value_minor}
-        failed |= {
-            place
-            for place, payment in enumerate(dispersal.payments)
-            if to_canonical_address(payment.recipient) not in reached
-        }
-        paid_to = {to_canonical_address(p.recipient) for p in dispersal.payments}
-        outflow_minor = sum(m.value_minor for m in ours)
-        received_minor = sum(m.value_minor for m in ours if m.receiver in paid_to)
-    return _receipt(
-        answer,
-        succeeded=True,
-        outflow_minor=outflow_minor,
-        received_minor=received_minor,
-        failed_places=tuple(sorted(failed)),
-    )
+    Return what the token's logs say of each payment.
+
+    A token can move and answer false, or answer true and move nothing. The first must not be taken
+    for a failure, since the money would be paid twice; the second is one.
+    """
+    moved = defaultdict[bytes, list[int]](list)
+    for move in moves:
+        moved[move.receiver].append(move.value_minor)
+    places = defaultdict[bytes, list[int]](list)
+    for place, payment in enumerate(payments):
+        places[to_canonical_address(payment.recipient)].append(place)
+    received = [0] * len(payments)
+    for receiver, its_places in places.items():
+        paid = [place for place in its_places if place not in failed]
+        values = moved[receiver]
+        if len(paid) == 1:
+            values = [sum(values)]
+        elif values and len(values) != len(paid):
+            msg = f"Recipient 0x{receiver.hex()} of {len(paid)} payments got {len(values)}."
+            raise InvariantError(msg)
+        for place, value in zip(paid, values, strict=False):
+            received[place] = value
+    for payment, value in zip(payments, received, strict=True):
+        if value > payment.amount_minor:
+            msg = f"Recipient {payment.recipient} got {value}, not {payment.amount_minor}."
+            raise InvariantError(msg)
+    return tuple(received)
 
 
 def _moved(answer: Mapping[str, Any], transfer: Transfer) -> tuple[int, int]:

@@ -19,6 +19,9 @@ from domain.scanning import Incoming, PendingView, ScannedBlock
 
 BLOCKS_PER_REQUEST = 4
 REQUESTS_AT_ONCE = 2
+HEX_DIGITS_AT_ONCE = 250_000
+"""What is parsed on the event loop: some milliseconds' worth of blocks."""
+
 RAW = 0
 """Verbosity of ``getblock``: serialized, in hex."""
 
@@ -35,8 +38,7 @@ async def read_blocks(rpc: Rpc, first: int, last: int) -> list[ScannedBlock]:
             bodies = _until_missing(await under_way.popleft(), "getblock")
             under_way.extend(_ask(rpc, group) for group in islice(groups, 1))
             height = first + len(blocks)
-            # Tens of milliseconds each, and this process has other chains to watch.
-            read = await asyncio.to_thread(_parsed, bodies, hashes[len(blocks) :], height)
+            read = await _parsed_aside(bodies, hashes[len(blocks) :], height)
             linked = list(_linked(read, blocks[-1].hash if blocks else None))
             blocks += linked
             if len(linked) < BLOCKS_PER_REQUEST:
@@ -109,6 +111,20 @@ def _until_missing(answers: Sequence[Any], method: str) -> list[str]:
             break
         found.append(str(answer))
     return found
+
+
+async def _parsed_aside(
+    bodies: Sequence[str], hashes: Sequence[str], height: int
+) -> list[ScannedBlock]:
+    """
+    Return the blocks that these bytes are; raises as ``_parsed``.
+
+    Full blocks take tens of milliseconds each, and this process has other chains to watch. For
+    small ones a thread costs more than it helps: the loop would wait for it to let go.
+    """
+    if sum(map(len, bodies)) <= HEX_DIGITS_AT_ONCE:
+        return _parsed(bodies, hashes, height)
+    return await asyncio.to_thread(_parsed, bodies, hashes, height)
 
 
 def _parsed(bodies: Sequence[str], hashes: Sequence[str], height: int) -> list[ScannedBlock]:

@@ -101,7 +101,8 @@ CREATE FUNCTION void_by(transaction_id text) RETURNS text LANGUAGE sql STABLE AS
         -- A child is nothing without its parent, which had bytes and was given up all the same.
         SELECT p.id, NULL
         FROM chain_transaction t JOIN chain_transaction p ON p.id = t.parent_id
-        WHERE t.id = transaction_id AND t.kind = 'fee_child' AND p.status = 'abandoned'
+        WHERE t.id = transaction_id AND t.kind = 'fee_child'
+            AND p.status IN ('abandoned', 'reverted')
     )
     SELECT min(r.txid) FROM rival r CROSS JOIN settled s
     WHERE NOT EXISTS (
@@ -119,7 +120,10 @@ BEGIN
 END $$;
 
 CREATE TRIGGER keep_alive BEFORE UPDATE OF status ON chain_transaction FOR EACH ROW
-    WHEN (new.status = 'abandoned' AND old.status <> 'abandoned')
+    WHEN (new.status IS DISTINCT FROM old.status
+          AND (new.status = 'abandoned'
+               -- With coins it always does what it says; with an account it may do nothing.
+               OR new.status = 'reverted' AND new.chain_id LIKE 'bip122:%'))
     EXECUTE FUNCTION keep_alive();
 
 -- The coins of a signed transaction that was given up are free again. It never gets any back, so a
@@ -135,7 +139,7 @@ BEGIN
             IS NOT DISTINCT FROM
             (new.chain_id, new.txid, new.output_index, new.address_id, new.amount_minor)
         AND EXISTS (SELECT 1 FROM chain_transaction t
-                    WHERE t.id = old.locked_by AND t.status = 'abandoned');
+                    WHERE t.id = old.locked_by AND t.status IN ('abandoned', 'reverted'));
     IF is_sealed(new.locked_by) OR (is_sealed(old.locked_by) AND NOT is_given_up) THEN
         RAISE EXCEPTION 'a coin of a signed transaction does not change' USING ERRCODE = 'SR009';
     END IF;

@@ -9,16 +9,9 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from contracts.artifacts import load_artifact
-from domain.disperse import (
-    Dispersal,
-    Kind,
-    Outcome,
-    Payment,
-    deployment_code,
-    dispersal_call,
-    gas_limit_for,
-    outcome_of,
-)
+from domain.disperse import Dispersal, Payment, approval_call, deployment_code, dispersal_call
+from domain.disperse_gas import Kind, gas_limit_for
+from domain.disperse_logs import Outcome, outcome_of
 from domain.evm_call import EvmCall
 from domain.evm_calls import balance_of_data
 from domain.ids import new_id
@@ -26,8 +19,6 @@ from tests.support.evm import AUTOMINE, DEV_ACCOUNT
 
 RICH_MINOR = 10**28
 MINTED_MINOR = 10**30
-ALLOWED_MINOR = 2**256 - 1
-HEAD_GAS = 200_000
 
 # Runtime code by hand. fe: INVALID, uses up all gas; 5b 5f 56: JUMPDEST PUSH0 JUMP, runs until the
 # gas is out; 62 .. 5f f3 and 62 .. 5f fd: RETURN and REVERT with 128 KiB; 33 ff: destroys itself in
@@ -130,9 +121,15 @@ class DisperseWorld:
         """Deploy a token of which the sender has plenty and has allowed the contract all."""
         token = self.deploy_named(name, arguments)
         self.invoke(token, "mint(address,uint256)", self.sender, MINTED_MINOR)
-        approve = "approve(address,uint256)"
-        self.invoke(token, approve, self.contract, ALLOWED_MINOR, sender=self.sender)
+        assert self.send(approval_call(token, self.contract))["status"] == "0x1"
         return token
+
+    def set_entry(
+        self, caller: str, entry: bytes, *, coins: int = 0, is_strict: bool = False
+    ) -> None:
+        """Let ``contracts/Reenterer.vy`` call the contract so, when it is paid."""
+        signature = "set_entry(address,bytes,uint256,bool)"
+        self.invoke(caller, signature, self.contract, entry, coins, is_strict)
 
     def dispersal(self, *payments: tuple[str, int], token: str | None = None) -> Dispersal:
         batch = tuple(Payment(*payment) for payment in payments)

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, override
 
 import httpx
+import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.deposit_stream import DepositStream, Place
@@ -197,10 +198,13 @@ class TestStream:
                 assert office.open_streams == 1
             await until(lambda: office.open_streams == 0)
 
-    async def test_is_refused_beyond_the_bound_and_allowed_again(self, bank: Bank) -> None:
+    @pytest.mark.parametrize("bound", ["streams_max", "streams_per_user_max"])
+    async def test_is_refused_beyond_the_bound_and_allowed_again(
+        self, bank: Bank, bound: str
+    ) -> None:
         deposit_id = await new_deposit(bank)
         path = f"/v1/deposits/{deposit_id}/events"
-        async with open_office(bank, streams_max=2) as office:
+        async with open_office(bank, **{bound: 2}) as office:
             async with office.reading(deposit_id), office.reading(deposit_id):
                 await until(lambda: office.open_streams == 2)
                 async with httpx.AsyncClient(base_url=office.address) as client:

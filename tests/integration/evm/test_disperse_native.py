@@ -6,18 +6,15 @@ import pytest
 
 from devnet.evm_node import EvmNode
 from domain.disperse import (
-    NATIVE_GAS_EACH,
-    PAYMENTS_MAX,
     Dispersal,
-    Kind,
     Payment,
     dispersal_call,
     encode_native,
-    gas_limit_for,
-    outcome_of,
-    payments_max,
+    encode_token,
     runtime_code,
 )
+from domain.disperse_gas import NATIVE_GAS_EACH, PAYMENTS_MAX, Kind, gas_limit_for, payments_max
+from domain.disperse_logs import outcome_of
 from domain.evm_call import EvmCall
 from tests.support.disperse import (
     GIVES_BACK,
@@ -25,7 +22,6 @@ from tests.support.disperse import (
     ODD_CODES,
     PICKY,
     DisperseWorld,
-    call_data,
     fee_minor,
     fresh_address,
     fresh_batch_id,
@@ -169,21 +165,35 @@ class TestReentry:
         thief, person = world.deploy_named("Reenterer"), fresh_address()
         batch = world.dispersal((thief, 100), (person, 200))
         refusing = world.account(HOSTILE_CODES["reverts"])
-        forged = encode_native(batch.batch_id, [Payment(refusing, 60), Payment(refusing, 40)])
-        world.invoke(thief, "set_entry(bytes,bool)", forged, is_strict)
+        forged = encode_native(
+            batch.batch_id, [Payment(refusing, 60), Payment(refusing, 40)], gas_each=0
+        )
+        world.set_entry(thief, forged, coins=100, is_strict=is_strict)
 
         assert failed_indexes(world, batch) == ([0] if is_strict else [])
         assert world.balances(thief, person) == [0 if is_strict else 100, 200]
-        entered = world.rpc("eth_call", _ask(thief, "entered()"), "latest")
-        assert int(entered, 16) == 0
 
-    def test_would_work_outside_of_a_batch(self, world: DisperseWorld) -> None:
+    def test_is_refused_by_the_other_function_too(self, world: DisperseWorld) -> None:
+        thief, token = world.deploy_named("Reenterer"), world.token()
+        batch = world.dispersal((thief, 100))
+        entry = encode_token(batch.batch_id, token, [Payment(fresh_address(), 1)], gas_each=0)
+        world.set_entry(thief, entry, is_strict=True)
+
+        assert failed_indexes(world, batch) == [0]
+
+    @pytest.mark.parametrize("kind", Kind)
+    def test_would_work_outside_of_a_batch(self, world: DisperseWorld, kind: Kind) -> None:
         """So it is the lock that refuses, not the call."""
-        person = fresh_address()
-        entry = encode_native(fresh_batch_id(), [Payment(person, 100)])
+        caller, person = world.deploy_named("Reenterer"), fresh_address()
+        payments = [Payment(person, 100)]
+        if kind is Kind.NATIVE:
+            entry, coins = encode_native(fresh_batch_id(), payments, gas_each=0), 100
+        else:
+            entry, coins = encode_token(fresh_batch_id(), world.token(), payments, gas_each=0), 0
+        world.set_entry(caller, entry, coins=coins, is_strict=True)
 
-        assert world.send(EvmCall(world.contract, 100, entry))["status"] == "0x1"
-        assert world.balance(person) == 100
+        assert world.send(EvmCall(caller, 100, b""), gas=100_000)["status"] == "0x1"
+        assert world.balance(person) == coins
 
 
 class TestGas:
@@ -221,7 +231,3 @@ class TestGas:
 
         assert world.send(EvmCall(world.contract, 10, data), gas=150_000)["status"] == "0x1"
         assert world.balance(person) == 10
-
-
-def _ask(contract: str, signature: str) -> dict[str, str]:
-    return {"to": contract, "data": "0x" + call_data(signature, [], []).hex()}

@@ -6,17 +6,21 @@ from enum import IntEnum
 import pytest
 from eth_abi.abi import encode
 
+from chains.evm.receipts import read_dispersal
 from devnet.evm_node import EvmNode
 from domain.disperse import (
     Dispersal,
-    Kind,
     Payment,
+    allowance_data,
+    approval_call,
     dispersal_call,
     encode_token,
-    gas_limit_for,
-    outcome_of,
 )
+from domain.disperse_gas import Kind, gas_limit_for
+from domain.disperse_logs import outcome_of
+from domain.errors import InvariantError
 from domain.evm_call import EvmCall
+from domain.money import UINT256_MAX
 from tests.support.disperse import (
     MINTED_MINOR,
     DisperseWorld,
@@ -95,7 +99,7 @@ class TestPayments:
         self, world: DisperseWorld, token: str
     ) -> None:
         people = [fresh_address() for _ in range(3)]
-        world.invoke(token, "approve(address,uint256)", world.contract, 15, sender=world.sender)
+        world.send(approval_call(token, world.contract, amount_minor=15))
         batch = world.dispersal(*((person, 6) for person in people), token=token)
 
         assert failed_indexes(world, batch) == [2]
@@ -120,6 +124,11 @@ class TestPayments:
 
 
 class TestAllowance:
+    def test_is_without_limit_and_can_be_asked_for(self, world: DisperseWorld, token: str) -> None:
+        call = {"to": token, "data": "0x" + allowance_data(world.sender, world.contract).hex()}
+
+        assert int(world.rpc("eth_call", call, "latest"), 16) == UINT256_MAX
+
     def test_serves_nobody_else(self, world: DisperseWorld, token: str) -> None:
         """The sender's allowance is unlimited; a stranger who calls gets nothing of it."""
         thief = fresh_address()
@@ -127,6 +136,17 @@ class TestAllowance:
 
         receipt = world.transact({"to": world.contract, "data": "0x" + data.hex()})
         assert receipt["status"] == "0x1"
+        assert world.balances(thief, world.sender, token=token) == [0, MINTED_MINOR]
+
+    def test_serves_no_contract_that_the_sender_calls(
+        self, world: DisperseWorld, token: str
+    ) -> None:
+        """The sender pays a contract, which then calls ours in the very same transaction."""
+        thief = world.deploy_named("Reenterer")
+        entry = encode_token(fresh_batch_id(), token, [Payment(thief, 100)])
+        world.set_entry(thief, entry, is_strict=True)
+
+        assert world.send(EvmCall(thief, 1, b""))["status"] == "0x1"
         assert world.balances(thief, world.sender, token=token) == [0, MINTED_MINOR]
 
 
@@ -171,6 +191,33 @@ class TestOddTokens:
 
         assert failed_indexes(world, world.dispersal((charged, 1_000), token=token)) == []
         assert world.balance(charged, token) == 990
+
+    @pytest.mark.parametrize(
+        ("behavior", "received_minor"),
+        [(Behavior.TAKES_A_FEE, 990), (Behavior.LIES_TRUE, 0), (Behavior.RETURNS_FALSE, 0)],
+    )
+    def test_are_believed_for_their_logs_alone(
+        self, world: DisperseWorld, token: str, behavior: Behavior, received_minor: int
+    ) -> None:
+        odd, person = behaving(world, token, behavior), fresh_address()
+        batch = world.dispersal((odd, 1_000), (person, 6), token=token)
+
+        _, answer = world.disperse(batch)
+        receipt = read_dispersal(answer, batch)
+        assert receipt is not None
+        assert receipt.received_minor == (received_minor, 6)
+        assert receipt.outflow_minor == MINTED_MINOR - world.balance(world.sender, token)
+
+    def test_that_deny_what_they_moved_stop_the_reading(
+        self, world: DisperseWorld, token: str
+    ) -> None:
+        liar = behaving(world, token, Behavior.LIES_FALSE)
+        batch = world.dispersal((liar, 5), token=token)
+
+        _, answer = world.disperse(batch)
+        assert world.balance(liar, token) == 5
+        with pytest.raises(InvariantError):
+            read_dispersal(answer, batch)
 
     def test_that_reenter_are_refused_entry(self, world: DisperseWorld, token: str) -> None:
         thief, person = behaving(world, token, Behavior.REENTERS), fresh_address()

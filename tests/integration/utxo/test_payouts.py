@@ -235,3 +235,32 @@ class TestFreeze:
         assert set(by_id.values()) == {PayoutStatus.SETTLED}
         assert await books.node.balance(destination) == 200_000
         await books.assert_books_equal_chain()
+
+    async def test_after_allocation_holds_all_back_and_then_that_customer_alone(
+        self, books: CoinBooks
+    ) -> None:
+        await books.give("u2", UNIT // 4)
+        frozen = await books.freeze(books.node.fresh_address(), 100_000)
+        destination = books.node.fresh_address()
+        await books.freeze(destination, 200_000, user_id="u2")
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        assert await books.log.allocate(batch_id)
+        async with books.owner.transaction() as session:
+            session.add(UserFreeze(id="frz_1", user_id="u1"))
+        assert (await books.signer.sign(batch_id)).waiting == 1
+        await books.runner.plan_bumps(batch_id)
+        assert (await books.log.settle(batch_id)).is_done
+        second = await books.broadcast()
+        await books.mine(2)
+        await books.log.settle(second)
+        assert await books.node.balance(destination) == 200_000
+        by_id = {p.id: p.status for p in await books.payouts()}
+        assert by_id.pop(frozen.payout_id) == PayoutStatus.READY
+
+        await books.execute("UPDATE user_freeze SET lifted_at = now()")
+        third = await books.broadcast()
+        await books.mine(2)
+        await books.log.settle(third)
+        assert {p.status for p in await books.payouts()} == {PayoutStatus.SETTLED}
+        await books.assert_books_equal_chain()

@@ -5,6 +5,7 @@ import pytest
 from domain.payouts import PayoutStatus
 from ledger import chart
 from models.chain_transactions import ChainTransactionKind
+from models.deposits import UserFreeze
 from sweeps.coins import CoinSweeper
 from tests.support.coin_books import CoinBooks
 
@@ -51,6 +52,16 @@ class TestSweep:
         assert [p.status for p in await books.payouts()] == [PayoutStatus.SETTLED]
         assert await books.node.balance(destination) == 100_000
         await books.assert_books_equal_chain()
+
+    async def test_goes_on_while_the_depositor_is_frozen(
+        self, books: CoinBooks, sweeper: CoinSweeper
+    ) -> None:
+        await books.node.fund(await books.address(), 300_000)
+        await books.mine(2)
+        async with books.worker.transaction() as session:
+            session.add(UserFreeze(id="frz_1", user_id="u1"))
+        (batch_id,) = (await sweeper.plan(is_forced=True)).batches
+        assert (await books.signer.sign(batch_id)).signed == 1
 
     async def test_leaves_what_is_too_little_until_it_is_told(
         self, books: CoinBooks, sweeper: CoinSweeper

@@ -12,8 +12,6 @@ from payouts.queries import payout_detail
 from sweeps.coins import CoinSweeper
 from tests.support.coin_books import UNIT, CoinBooks
 
-pytestmark = pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
-
 
 @pytest.fixture
 async def books(coin_books: CoinBooks) -> CoinBooks:
@@ -39,6 +37,7 @@ async def refund(books: CoinBooks, payout_id: str) -> PayoutStatus:
     return (await books.log.refund(OperatorAction(payout_id, "op"))).status
 
 
+@pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
 class TestPayout:
     async def test_is_given_up_and_refunded_when_its_coin_is_gone_for_good(
         self, books: CoinBooks
@@ -100,17 +99,23 @@ class TestPayout:
         await books.assert_books_equal_chain()
 
     async def test_goes_with_what_its_coin_was_made_from(self, books: CoinBooks) -> None:
-        await large_payout(books)
+        first, _ = await large_payout(books)
         await books.mine(2)
+        await books.log.settle(first)
         await books.give("u1", UNIT)
         await books.freeze(books.node.fresh_address(), UNIT // 5)
         second = await books.broadcast()
-        (row,) = [row for row in await books.transactions() if row.batch_id == second]
         await books.node.reorg(3, drop=[(await coin_of(books, UNIT)).txid])
         await books.look()
-        await books.log.settle(second)
-        (row,) = [row for row in await books.transactions() if row.batch_id == second]
-        assert (row.status, row.reason_code) == (Status.ABANDONED, "input_gone")
+        by_batch = {row.batch_id: row for row in await books.transactions()}
+        assert {row.reason_code for row in by_batch.values()} == {"input_gone"}
+        # The books follow: what was settled has not left after all.
+        assert (by_batch[first].status, by_batch[second].status) == (
+            Status.REVERTED,
+            Status.ABANDONED,
+        )
+        assert -await books.balance(chart.omnibus_hot(books.chain_id)) == UNIT + UNIT // 2
+        assert not any(coin.locked_by for coin in await books.coins())
 
     async def test_shows_in_the_books_if_it_is_mined_after_its_refund(
         self, books: CoinBooks
@@ -131,6 +136,26 @@ class TestPayout:
         await books.assert_books_equal_chain()
 
 
+@pytest.mark.parametrize("utxo_node", ["litecoind"], indirect=True)
+class TestFeeChild:
+    async def test_goes_with_its_parent(self, books: CoinBooks) -> None:
+        batch_id, payout_id = await large_payout(books)
+        books.wait(61)
+        assert await books.runner.plan_bumps(batch_id) == 1
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        await books.node.reorg(1, drop=[(await coin_of(books, UNIT)).txid])
+        await books.look()
+        await books.look()
+        rows = await books.transactions()
+        assert [(row.status, row.reason_code) for row in rows] == [
+            (Status.ABANDONED, "input_gone")
+        ] * 2
+        assert (await books.log.settle(batch_id)).is_done
+        assert await refund(books, payout_id) == PayoutStatus.REFUNDED
+
+
+@pytest.mark.parametrize("utxo_node", ["development"], indirect=True)
 class TestSweep:
     async def test_lets_the_other_deposits_be_swept_again(self, coin_books: CoinBooks) -> None:
         books = coin_books

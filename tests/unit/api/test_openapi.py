@@ -57,11 +57,12 @@ class TestOpenApi:
         assert {ref.rpartition("/")[2] for ref in references(document)} <= schemas
 
     def test_refuses_unknown_fields_in_every_request(self, document: dict[str, Any]) -> None:
-        bodies = [
-            operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
+        contents = [
+            operation["requestBody"]["content"]
             for operation in operations(document)
             if "requestBody" in operation
         ]
+        bodies = [c["application/json"]["schema"]["$ref"] for c in contents if "text/csv" not in c]
 
         assert bodies
         for reference in bodies:

@@ -10,25 +10,23 @@ from eth_utils.crypto import keccak
 from contracts.artifacts import load_artifact
 from domain.disperse import (
     AMOUNT_MAX_MINOR,
-    DISPERSED_TOPIC,
-    FAILED_TOPIC,
     PAY_NATIVE_SELECTOR,
     PAY_TOKEN_SELECTOR,
-    PAYMENTS_MAX,
-    TRANSACTION_GAS_MAX,
     Dispersal,
-    FailedPayment,
-    Kind,
     Payment,
-    decode_failures,
     deployment_code,
     dispersal_call,
     encode_native,
     encode_token,
-    gas_limit_for,
-    outcome_of,
-    payments_max,
     runtime_code,
+)
+from domain.disperse_gas import PAYMENTS_MAX, TRANSACTION_GAS_MAX, Kind, gas_limit_for, payments_max
+from domain.disperse_logs import (
+    DISPERSED_TOPIC,
+    FAILED_TOPIC,
+    FailedPayment,
+    decode_failures,
+    outcome_of,
 )
 from domain.errors import AmountOutOfRangeError, InvalidAddressError, InvariantError
 

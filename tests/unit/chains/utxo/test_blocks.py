@@ -17,7 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chains.utxo.blocks import UnreadableError, read_block, read_transaction
-from domain.scanning import Incoming, Outpoint
+from domain.coins import KeyPosition
+from domain.hd import EXTERNAL, derive_address
+from domain.scanning import Incoming, Lazy, Outpoint
+from domain.utxo.networks import NETWORKS
+from tests.unit.signing.vectors import PUBLIC_ACCOUNT_84
 
 # Bitcoin's block 0, as ``getblock 000000000019d6… 0`` answers.
 GENESIS = bytes.fromhex(
@@ -46,6 +50,7 @@ SCRIPTS = st.one_of(
     # Longer than one byte can say, and nobody's.
     st.integers(250, 300).map(lambda size: b"\x51" * size),
     st.binary(max_size=20).map(lambda data: b"\x6a" + data),
+    st.binary(min_size=20, max_size=20).map(lambda digest: b"\x00\x14" + digest),
 )
 INPUTS = st.builds(
     lambda txid, index, script: CTxIn(COutPoint(txid, index), CScript(script)),
@@ -127,6 +132,32 @@ class TestReadBlock:
             for place, output in enumerate(each.vout)
             if output.nValue and bytes(output.scriptPubKey)[:1] != b"\x6a"
         ]
+
+    @given(rest=st.lists(transactions(), max_size=5))
+    def test_names_every_key_and_outpoint_that_could_be_ours(
+        self, rest: list[CTransaction]
+    ) -> None:
+        """What is searched for before anything is built must hold what is built then."""
+        block = read_block(block_of(*rest).serialize(), height=12)
+        keys, outpoints = block.lookup_keys(), block.outpoints()
+        built = [each.lookup_key for each in block.incoming]
+        ours = [key for key in built if key[:2] == b"\x00\x14" and len(key) == 22]
+        assert not set(ours) - set(keys)
+        assert {key for key in keys if key in built} == {key for key in built if len(key) == 22}
+        assert list(outpoints) == [outpoint.serialized() for outpoint, _ in block.spent]
+
+    @pytest.mark.parametrize("chain_id", NETWORKS)
+    def test_names_the_keys_of_our_addresses(self, chain_id: str) -> None:
+        ours = derive_address(chain_id, PUBLIC_ACCOUNT_84, KeyPosition(EXTERNAL, 7)).lookup_key
+        paying = CTransaction([CTxIn(COutPoint(b"\x01" * 32, 0))], [CTxOut(9, CScript(ours))])
+        block = read_block(block_of(paying).serialize(), height=1)
+        assert list(block.lookup_keys()) == [ours]
+
+    def test_builds_nothing_of_a_block_that_is_only_searched(self) -> None:
+        block = read_block(block_of().serialize(), height=12)
+        assert isinstance(block.incoming, Lazy)
+        assert (list(block.lookup_keys()), block.incoming._built) == ([], None)
+        assert len(block.incoming) == 1, "a coinbase of another shape than our addresses"
 
     def test_reads_counts_that_one_byte_cannot_hold(self) -> None:
         many = CTransaction(
