@@ -23,8 +23,8 @@ from models.payouts import Payout
 from models.wallets import Chain
 from payouts.fee_ceilings import is_too_dear
 
-TURNS_LEAST = 4
-"""So many of each customer are looked at first."""
+TURNS_GROWTH = 4
+"""So many times more of each customer are looked at where others have too few."""
 
 # Each half of the ready payouts has an index of its own, by customer; see ``models.payouts``.
 _CUSTOMERS = """
@@ -134,7 +134,7 @@ async def in_turn(
     customers = list((await session.execute(CUSTOMERS[half], wanted)).scalars())
     if not customers or capacity <= 0:
         return []
-    turns = min(capacity, max(TURNS_LEAST, 2 * capacity // len(customers)))
+    turns = min(capacity, capacity // len(customers) + 1)
     while True:
         rows = (
             await session.execute(
@@ -148,7 +148,7 @@ async def in_turn(
                 },
             )
         ).all()
-        # Fewer than asked for, and somebody may have more: look at all that could leave.
         if len(rows) >= capacity or turns >= capacity or all(row.turn < turns for row in rows):
             return rows
-        turns = capacity
+        # Fewer than asked for, and somebody may have more.
+        turns = min(capacity, TURNS_GROWTH * turns)

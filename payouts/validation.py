@@ -69,10 +69,11 @@ async def _check_not_ours(session: AsyncSession, destination: str) -> None:
             exists(select(BlockchainWallet.address).where(BlockchainWallet.address == destination)),
             exists(select(Asset.code).where(Asset.contract_address == destination)),
             exists(select(ChainAddress.id).where(ChainAddress.address == destination)),
+            exists(select(Chain.id).where(Chain.disperse_address == destination)),
         )
     )
-    is_wallet, is_token, is_handed_out = found.one()
-    if is_wallet or is_handed_out:
+    is_wallet, is_token, is_handed_out, is_contract = found.one()
+    if is_wallet or is_handed_out or is_contract:
         msg = "The destination is one of our own addresses."
         raise ForbiddenDestinationError(msg)
     if is_token:

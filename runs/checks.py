@@ -223,10 +223,12 @@ def _is_ours(lines: FromClause, chain: Chain) -> ColumnElement[bool]:
 
 
 def _is_book_only(yardstick: Yardstick) -> ColumnElement[bool]:
+    # Switched off, it holds for its cool-down all the same; see ``payouts.book.is_book_only``.
+    holds = col(PayoutPreference.is_book_only) | (
+        col(PayoutPreference.book_only_until) > yardstick.now
+    )
     return exists(
-        select(PayoutPreference.user_id).where(
-            PayoutPreference.user_id == yardstick.user_id, col(PayoutPreference.is_book_only)
-        )
+        select(PayoutPreference.user_id).where(PayoutPreference.user_id == yardstick.user_id, holds)
     )
 
 

@@ -24,7 +24,7 @@ from tests.integration.api.money_in import (
     set_head,
 )
 from tests.integration.api.sockets import QUICK, listening
-from tests.support.bank import CHAIN_ID, Bank
+from tests.support.bank import CHAIN_ID, DESTINATION, Bank
 from tests.support.flows import until
 from tests.support.identity import Person
 
@@ -175,3 +175,38 @@ class TestFreeze:
         assert user_id in table
         assert lifted["lifted"] == 1
         assert (await line.ok("freeze", "list", person=olga))["items"] == []
+
+
+class TestWhomToPay:
+    async def test_screening_is_kept_by_operators(self, line: CommandLine) -> None:
+        olga = await line.bank.person("olga", Role.OPERATOR)
+        command = ["screening", "add", CHAIN_ID, DESTINATION, "--reason", "listed"]
+        added = await line.ok(*command, "--code", line.code(olga), person=olga)
+        assert added["verdict"] == "deny"
+        assert DESTINATION in await line.text("screening", "list", person=olga)
+        await line.ok(
+            "screening", "remove", CHAIN_ID, DESTINATION, "--code", line.code(olga), person=olga
+        )
+        assert (await line.ok("screening", "list", person=olga))["items"] == []
+
+    async def test_book_is_the_customers_own(self, line: CommandLine) -> None:
+        customer = line.bank.customer
+        code = ["--code", line.code(customer)]
+        entry = await line.ok("book", "add", CHAIN_ID, DESTINATION, "exchange", *code)
+        assert "exchange" in await line.text("book", "list")
+        assert (await line.ok("book", "only"))["in_force"]
+        code = ["--code", line.code(customer)]
+        assert "until" in await line.text("book", "only", "--off", *code)
+        await line.ok("book", "remove", entry["id"])
+        assert (await line.ok("book", "list"))["items"] == []
+
+
+class TestFees:
+    async def test_are_shown_by_priority(self, line: CommandLine) -> None:
+        shown = await line.text("payout", "fees", "ETH")
+        assert "not known" in shown
+        assert "urgent" in shown
+        code = line.code(line.bank.customer)
+        asked = ["payout", "create", "ETH", "0.0000000000000001", DESTINATION]
+        created = await line.ok(*asked, "--priority", "economy", "--code", code)
+        assert created["priority"] == "economy"

@@ -134,7 +134,18 @@ class TestDryRun:
             user=bank.customer.id,
         )
         book_only = await counter.draft(csv_of(rows))
+        await change(
+            bank,
+            "UPDATE payout_preference SET is_book_only = false, book_only_until = :until",
+            until=bank.clock.now() + timedelta(hours=1),
+        )
+        switched_off = await counter.draft(csv_of(rows))
+        await change(
+            bank, "UPDATE payout_preference SET book_only_until = now() - interval '1 day'"
+        )
+        over = await counter.draft(csv_of(rows))
 
+        assert (switched_off["problem_count"], over["problem_count"]) == (2, 0)
         assert open_to_all["problem_count"] == 0
         assert await counter.problems(book_only["id"]) == [
             (3, "destination_cooling_down"),

@@ -146,6 +146,14 @@ class TestTurns:
         single = await ask(books, user_id="u2")
         assert set(await claimed(books)) == {*many[:3], single}
 
+    async def test_go_on_with_who_has_more_when_others_run_out(self, books: Books) -> None:
+        await books.execute("UPDATE chain SET batch_size = 20")
+        many = [await ask(books) for _ in range(25)]
+        single = await ask(books, user_id="u2")
+        assert set(await claimed(books)) == {*many[:19], single}
+        books.wait(1)
+        assert await claimed(books) == many[19:]
+
     async def test_are_taken_by_the_urgent_first(self, books: Books) -> None:
         await books.execute("UPDATE chain SET batch_size = 2")
         await ask(books)

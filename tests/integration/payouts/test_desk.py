@@ -109,6 +109,10 @@ class TestFreeze:
         assert await books.payouts() == []
         assert await books.money() == (1_000, 0)
 
+    async def test_refuses_our_own_contract(self, books: Books) -> None:
+        await books.execute(f"UPDATE chain SET disperse_address = '{DESTINATION}'")  # noqa: S608
+        assert (await books.freeze()).reason_code == "forbidden_destination"
+
     async def test_refuses_amounts_out_of_the_assets_range(self, books: Books) -> None:
         await books.execute("UPDATE asset SET payout_min_minor = 50, payout_max_minor = 60")
         for amount_minor in (49, 61, UINT256_MAX):
