@@ -56,6 +56,41 @@ class ScriptedUser:
         body = None if action == "cancellation" else {"note": None}
         return self._with_code(lambda code: self.api.send("POST", path, body, code=code))
 
+    def upload_run(self, content: bytes, *, name: str) -> str:
+        """
+        Upload a CSV file of payments and return the draft's id.
+
+        Tried again it may leave a second draft behind: nothing is held for either.
+        """
+
+        def upload() -> Any:
+            return self.api.upload("/v1/payout-runs", [content], media_type="text/csv", name=name)
+
+        return str(insist(upload)["id"])
+
+    def start_run(self, run_id: str, *, idempotency_key: str) -> str:
+        """Start a draft, as often as it takes, and return where it stands."""
+        path = f"/v1/payout-runs/{run_id}/start"
+        run = self._with_code(
+            lambda code: self.api.send("POST", path, code=code, idempotency_key=idempotency_key)
+        )
+        return str(run["status"])
+
+    def approve_run(self, run_id: str) -> str:
+        """Approve every line of a run, as often as it takes, and return where it stands."""
+        path = f"/v1/payout-runs/{run_id}"
+        body = {"lines": None, "note": None}
+        try:
+            run = self._with_code(
+                lambda code: self.api.send("POST", f"{path}/approvals", body, code=code)
+            )
+        except ApiProblem as problem:
+            # The answer of an earlier try was lost; the decision was not.
+            if problem.code != AlreadyDecidedError.code:
+                raise
+            run = self.api.get(path)
+        return str(run["status"])
+
     def _with_code(self, send: Callable[[str], Any]) -> Any:
         return with_code(self.authenticator, send)
 

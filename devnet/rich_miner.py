@@ -18,6 +18,7 @@ from domain.errors import StrongroomError
 from domain.hd import EXTERNAL, derive_address
 from domain.scanning import Outpoint
 from domain.utxo.networks import Network
+from domain.utxo.scripts import output_script
 from signing.hd import account_xpub
 from signing.utxo import sign_coins
 
@@ -84,6 +85,15 @@ class RichMiner:
         """Return the confirmed coins of an address, in satoshi."""
         found = await self.call("scantxoutset", "start", [f"addr({address})"])
         return _satoshi(found["total_amount"])
+
+    async def balances_minor(self, addresses: Sequence[str]) -> dict[str, int]:
+        """Return the confirmed coins of each of these addresses, in satoshi."""
+        by_script = {output_script(address, self.network).hex(): address for address in addresses}
+        found = await self.call("scantxoutset", "start", [f"addr({a})" for a in addresses])
+        held = dict.fromkeys(addresses, 0)
+        for entry in found["unspents"]:
+            held[by_script[entry["scriptPubKey"]]] += _satoshi(entry["amount"])
+        return held
 
     async def call(self, method: str, *parameters: Any) -> Any:
         """

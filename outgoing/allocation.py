@@ -100,13 +100,14 @@ async def _put_off(
     """
     short = {row.id for row in rows if row.status == ChainTransactionStatus.PLANNED}
     back = [payout for payout in payouts if payout.chain_transaction_id in short]
+    left = [payout for payout in payouts if payout.chain_transaction_id not in short]
     for row in rows:
         if row.id in short:
             row.status = ChainTransactionStatus.ABANDONED
     for payout in back:
         payout.chain_transaction_id = None
     move(session, back, PayoutStatus.READY, clock=clock, detail="no coins were left for it")
-    return [payout for payout in payouts if payout not in back]
+    return left
 
 
 async def _give_nonces(
