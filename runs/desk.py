@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import (
     ConflictError,
+    IdempotencyKeyReusedError,
     PayoutRunNotFoundError,
     PayoutRunStateError,
     RequestError,
@@ -49,12 +51,11 @@ class PostgresRunDesk:
                 if run.status == RunStatus.DRAFT:
                     await freeze(session, run, request, clock=self._clock)
                 return _acceptance(run)
-        except StrongroomError as refusal:
-            if not _is_refusal(refusal):
-                raise
-            return RunAcceptance(
-                request.run_id, RunStatus.DRAFT, reason_code=refusal.code, reason=refusal.detail
-            )
+        except IntegrityError:
+            # The key started another run of theirs at the same moment.
+            return _refused(request, IdempotencyKeyReusedError())
+        except (ConflictError, RequestError) as refusal:
+            return _refused(request, refusal)
 
     async def decide(self, decision: RunDecisionRequest) -> RunStanding:
         """Record a decision and move on the lines that are decided on by it; see ``approvals``."""
@@ -200,8 +201,10 @@ def _status_of(counts: dict[str, int]) -> RunStatus:
     return RunStatus.PAYING if any(counts.get(s) for s in OPEN_STATUSES) else RunStatus.FINISHED
 
 
-def _is_refusal(error: StrongroomError) -> bool:
-    return isinstance(error, ConflictError | RequestError)
+def _refused(request: RunStart, refusal: StrongroomError) -> RunAcceptance:
+    return RunAcceptance(
+        request.run_id, RunStatus.DRAFT, reason_code=refusal.code, reason=refusal.detail
+    )
 
 
 def _acceptance(run: PayoutRun) -> RunAcceptance:

@@ -46,19 +46,25 @@ async def check_lines(session: AsyncSession, lines: Sequence[Payout]) -> None:
 
 async def _check_money(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:
     _require(run.hold_id == derived_id(HOLD, run.id), "another run's hold")
-    hold = await session.get_one(Hold, run.hold_id, populate_existing=True)
+    # In one statement: another batch of the run may be allocated between two.
+    captured = (
+        select(func.coalesce(func.sum(Payout.amount_minor + Payout.fee_minor), 0))
+        .where(Payout.run_id == run.id, col(Payout.is_captured).is_(True))
+        .scalar_subquery()
+    )
+    found = await session.exec(
+        select(Hold, captured)
+        .where(Hold.id == run.hold_id)
+        .execution_options(populate_existing=True)
+    )
+    hold, captured_minor = found.one()
     is_theirs = (hold.owner, hold.asset) == (run.user_id, run.asset)
     _require(is_theirs and hold.status in (HoldStatus.PLACED, HoldStatus.CAPTURED), "no hold")
     for line in lines:
         _require(line.hold_id == run.hold_id and line.is_captured, "its money is not in flight")
         _require((line.user_id, line.asset) == (run.user_id, run.asset), "another customer")
     # A line is marked once and for good, so as much is marked as was ever captured.
-    captured = await session.exec(
-        select(func.sum(Payout.amount_minor + Payout.fee_minor)).where(
-            Payout.run_id == run.id, col(Payout.is_captured).is_(True)
-        )
-    )
-    _require((captured.one() or 0) == hold.captured_minor, "more lines than money in flight")
+    _require(captured_minor == hold.captured_minor, "more lines than money in flight")
 
 
 async def _check_approvals(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:

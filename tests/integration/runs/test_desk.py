@@ -79,6 +79,12 @@ class TestStart:
         assert (await runs.start(run_id)).reason_code == "payout_run_state"
         assert await runs.books.money() == (10_000, 0)
 
+    async def test_takes_a_key_for_one_run_alone(self, runs: Runs) -> None:
+        first, second = await runs.upload([1]), await runs.upload([2])
+        accepted, refused = await runs.start(first), await runs.start(second)
+        assert (accepted.status, refused.status) == (RunStatus.PAYING, RunStatus.DRAFT)
+        assert refused.reason_code == "idempotency_key_reused"
+
 
 class TestDecisions:
     async def test_on_the_whole_run_ask_for_what_its_total_asks_for(self, runs: Runs) -> None:
