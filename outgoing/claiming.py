@@ -23,6 +23,13 @@ from models.payouts import Payout
 from models.wallets import Chain
 from payouts.fee_ceilings import is_too_dear
 
+PAYOUTS_MAX = 2_000
+"""
+Most payouts that one batch takes, in however many chain transactions.
+
+Each step of a batch is one unit of work within seconds; see ``workflows.options.database``.
+"""
+
 TURNS_GROWTH = 4
 """So many times more of each customer are looked at where others have too few."""
 
@@ -89,7 +96,7 @@ async def lock_leaving(session: AsyncSession, chain: Chain, *, clock: Clock) -> 
 def rules_of(chain: Chain) -> BatchRules:
     """Return when this chain's payouts leave."""
     return BatchRules(
-        capacity=chain.batch_size * chain.outputs_max,
+        capacity=min(chain.batch_size * chain.outputs_max, PAYOUTS_MAX),
         outputs_max=chain.outputs_max,
         wait=timedelta(milliseconds=chain.batch_wait_ms),
         economy_wait=timedelta(milliseconds=chain.economy_wait_ms),
