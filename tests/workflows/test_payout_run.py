@@ -51,6 +51,12 @@ def only_run(flow: Flow) -> FakeRun:
     return run
 
 
+async def has_accepted(flow: Flow, run: FakeRun, *, updates: int) -> bool:
+    """Tell whether the run's newest execution has taken so many updates on."""
+    events = await events_of(flow.run(run))
+    return events.count("WORKFLOW_EXECUTION_UPDATE_ACCEPTED") == updates
+
+
 @asynccontextmanager
 async def flow_with[Desk: FakeRunDesk](
     environment: WorkflowEnvironment, books: Books, kind: type[Desk]
@@ -226,12 +232,7 @@ class TestDecision:
             starting = asyncio.create_task(flow.start_run(run))
             await desk.begun.wait()
             deciding = asyncio.create_task(flow.decide_run(run, "ann"))
-
-            async def is_accepted() -> bool:
-                events = await events_of(flow.run(run))
-                return events.count("WORKFLOW_EXECUTION_UPDATE_ACCEPTED") == 2
-
-            await until(is_accepted)
+            await until(lambda: has_accepted(flow, run, updates=2))
             assert flow.books.run_steps == ["start"]
             desk.may_answer.set()
             standing, accepted = await deciding, await starting
@@ -248,12 +249,7 @@ class TestDecision:
             await desk.begun.wait()
             deciding = asyncio.create_task(flow.decide_run(run, "ann"))
             cancelling = asyncio.create_task(flow.cancel_run(run))
-
-            async def is_accepted() -> bool:
-                events = await events_of(flow.run(run))
-                return events.count("WORKFLOW_EXECUTION_UPDATE_ACCEPTED") == 3
-
-            await until(is_accepted)
+            await until(lambda: has_accepted(flow, run, updates=3))
             desk.may_answer.set()
             answers = await asyncio.gather(starting, deciding, cancelling, return_exceptions=True)
             standing = await flow.run(run).result()
@@ -443,6 +439,28 @@ class TestRenewal:
         assert len(run.decisions) == 30
         await flow.cancel_run(run)
         assert (await flow.run(run).result()).lines == {"cancelled": 30}
+
+    async def test_lets_a_decision_wait_that_comes_first_in_a_new_history(
+        self, temporal: WorkflowEnvironment
+    ) -> None:
+        async with flow_with(temporal, Books(approvals_required=1), SlowDesk) as (flow, desk):
+            desk.may_answer.set()
+            run = await flow.run_of(10)
+            desk.begun.clear()
+            desk.may_answer.clear()
+
+            async def has_begun_anew() -> bool:
+                await flow.notifier.runs_moved([run.id])
+                return desk.begun.is_set()
+
+            await until(has_begun_anew)
+            deciding = asyncio.create_task(flow.decide_run(run, "ann"))
+            await until(lambda: has_accepted(flow, run, updates=1))
+            desk.may_answer.set()
+            standing = await deciding
+
+        assert standing.lines == {"ready": 1}
+        assert flow.books.holds_placed == 1
 
 
 class TestCrossingAnswers:
