@@ -8,7 +8,9 @@ some of them ended, once for each batch: its history does not grow with the line
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from datetime import timedelta
+    from collections.abc import Awaitable, Callable
+    from datetime import datetime, timedelta
+    from typing import Any
 
     from activities.runs import RunActivities
     from domain.errors import PayoutRunStateError
@@ -26,6 +28,9 @@ with workflow.unsafe.imports_passed_through():
 RECHECK = timedelta(hours=1)
 """A run on its way looks at the database this often, should a signal ever be lost."""
 
+OVERDUE_RETRY = timedelta(minutes=1)
+"""How soon expiry is asked for again when by the database's clock it was not yet due."""
+
 
 @workflow.defn(name="PayoutRunWorkflow")
 class PayoutRunWorkflow:
@@ -37,16 +42,19 @@ class PayoutRunWorkflow:
         self._run_id = request.run_id
         self._acceptance: RunAcceptance | None = None
         self._standing: RunStanding | None = None
+        self._overdue_at: datetime | None = None
         self._moved = False
 
     @workflow.run
     async def run(self, request: RunStart) -> RunStanding:
         """Take the run to its end and return how its lines ended."""
         # Asked again after a new history has begun, the database says what it said at first.
-        self._acceptance = await workflow.execute_activity_method(
+        acceptance = await workflow.execute_activity_method(
             RunActivities.start, request, **many_rows("check again, hold the total")
         )
-        if self._acceptance.status == RunStatus.DRAFT:
+        self._acceptance, self._overdue_at = acceptance, acceptance.approval_expires_at
+        if acceptance.status == RunStatus.DRAFT:
+            self._show(RunStatus.DRAFT, acceptance.reason_code or "refused")
             await workflow.wait_condition(workflow.all_handlers_finished)
             return RunStanding(request.run_id, RunStatus.DRAFT)
         standing = await self._advance()
@@ -69,11 +77,8 @@ class PayoutRunWorkflow:
     @workflow.update
     async def decide(self, decision: RunDecisionRequest) -> RunStanding:
         """Take an approver's decision; the database has the last word on whether it counts."""
-        return self._seen(
-            await workflow.execute_activity_method(
-                RunActivities.decide, decision, **many_rows(f"{decision.kind} by an approver")
-            )
-        )
+        await self._await_hold()
+        return await self._ask(RunActivities.decide, decision, f"{decision.kind} by an approver")
 
     @decide.validator
     def _check_decision(self, decision: RunDecisionRequest) -> None:
@@ -83,11 +88,8 @@ class PayoutRunWorkflow:
     @workflow.update
     async def cancel(self, cancellation: RunCancellation) -> RunStanding:
         """Take back what no batch has yet."""
-        return self._seen(
-            await workflow.execute_activity_method(
-                RunActivities.cancel, cancellation, **many_rows("release what is not batched")
-            )
-        )
+        await self._await_hold()
+        return await self._ask(RunActivities.cancel, cancellation, "release what is not batched")
 
     @cancel.validator
     def _check_cancel(self, cancellation: RunCancellation) -> None:
@@ -106,9 +108,11 @@ class PayoutRunWorkflow:
     @workflow.update
     async def retry_line(self, action: OperatorAction) -> PayoutOutcome:
         """Put a line whose chain transaction was given up into another batch."""
-        return await workflow.execute_activity_method(
+        outcome = await workflow.execute_activity_method(
             RunActivities.retry_line, action, **many_rows("operator retries a line")
         )
+        self._moved = True
+        return outcome
 
     @workflow.signal
     def moved(self) -> None:
@@ -122,50 +126,68 @@ class PayoutRunWorkflow:
 
     async def _await_move(self, standing: RunStanding) -> RunStanding:
         """Wait until something ended, or until approvals are overdue; say where the run stands."""
-        deadline = self._deadline(standing)
+        left = self._until_overdue(standing)
+        is_last_hour = left is not None and left <= RECHECK
         try:
             await workflow.wait_condition(
                 lambda: self._moved or self._standing is not standing,
-                timeout=min(deadline, RECHECK),
-                timeout_summary="approvals are due, or look again at the database",
+                timeout=left if is_last_hour else RECHECK,
+                timeout_summary=(
+                    "approvals must arrive before this"
+                    if is_last_hour
+                    else "look again at the database"
+                ),
             )
         except TimeoutError:
-            if deadline <= RECHECK:
-                return self._seen(
-                    await workflow.execute_activity_method(
-                        RunActivities.expire, self._run_id, **many_rows("approvals are overdue")
-                    )
-                )
-            return await self._advance()
+            return await (self._expire() if is_last_hour else self._advance())
         if self._moved:
             return await self._advance()
         assert self._standing is not None
         return self._standing
 
-    def _deadline(self, standing: RunStanding) -> timedelta:
-        assert self._acceptance is not None
-        expires_at = self._acceptance.approval_expires_at
-        if standing.status != RunStatus.AWAITING_APPROVAL or expires_at is None:
-            return timedelta.max
-        # The database's clock decides; a moment later than ours is soon enough.
-        return max(expires_at - workflow.now(), timedelta(0)) + timedelta(seconds=1)
+    def _until_overdue(self, standing: RunStanding) -> timedelta | None:
+        """Return how long approvals may still arrive; None where nobody is asked."""
+        if standing.status != RunStatus.AWAITING_APPROVAL or self._overdue_at is None:
+            return None
+        return max(self._overdue_at - workflow.now(), timedelta(0))
+
+    async def _expire(self) -> RunStanding:
+        # The database's clock decides. If it is behind ours, asking at once would ask in a circle.
+        self._overdue_at = workflow.now() + OVERDUE_RETRY
+        return await self._ask(RunActivities.expire, self._run_id, "approvals are overdue")
 
     async def _advance(self) -> RunStanding:
         self._moved = False
-        return self._seen(
-            await workflow.execute_activity_method(
-                RunActivities.advance, self._run_id, **many_rows("count the lines that ended")
-            )
-        )
+        return await self._ask(RunActivities.advance, self._run_id, "count the lines that ended")
 
-    def _seen(self, standing: RunStanding) -> RunStanding:
+    async def _ask(
+        self, step: Callable[[RunActivities, Any], Awaitable[RunStanding]], about: Any, summary: str
+    ) -> RunStanding:
+        """Take a step of the desk and remember where the run stands after it."""
+        before = self._standing
+        standing = await workflow.execute_activity_method(step, about, **many_rows(summary))
+        if self._standing is not before:
+            # Another answer came meanwhile, and only the database knows which one is the later.
+            self._moved = True
         self._standing = standing
-        counts = ", ".join(f"{count} {status}" for status, count in standing.lines.items())
-        workflow.set_current_details(f"**{standing.status}** · run {self._run_id}: {counts}")
+        counts = (f"{count} {status}" for status, count in sorted(standing.lines.items()))
+        self._show(standing.status, ", ".join(counts))
         return standing
 
+    def _show(self, status: RunStatus, what: str) -> None:
+        workflow.set_current_details(f"**{status}** · run {self._run_id}: {what}")
+
+    async def _await_hold(self) -> None:
+        """
+        Let a handler wait while the start is not answered yet.
+
+        In a new history the run is held long since, and what comes first must not be refused.
+        """
+        await workflow.wait_condition(lambda: self._acceptance is not None)
+        self._check_open()
+
     def _check_open(self) -> None:
-        if self._acceptance is None or self._acceptance.status == RunStatus.DRAFT:
-            raise refusal(PayoutRunStateError, "The run is not held yet.")
+        if self._acceptance is not None and self._acceptance.status == RunStatus.DRAFT:
+            raise refusal(PayoutRunStateError, "The run is not held.")
         if self._standing is not None and self._standing.status == RunStatus.FINISHED:
             raise refusal(PayoutRunStateError, "Every line of the run has ended.")

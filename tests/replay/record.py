@@ -1,6 +1,8 @@
 """
 Writes ``histories/``: run ``python -m tests.replay.record`` when a workflow changes on purpose.
 
+Names of scenarios after it, such as ``run_paid``, record those alone and leave the others.
+
 The histories that are there already stay valid for as long as a workflow that began under them may
 still run; replacing one says that no such workflow is left.
 """
@@ -30,8 +32,10 @@ async def record() -> int:
     """Run every scenario on a server that encrypts nothing, and keep what it tells."""
     watching.ROUND_LENGTH = timedelta(milliseconds=50)
     HISTORIES.mkdir(exist_ok=True)
+    names = sys.argv[1:] or [scenario.__name__ for scenario in SCENARIOS]
+    chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in names]
     async with running_temporal(DataConverter.default) as environment:
-        for scenario in SCENARIOS:
+        for scenario in chosen:
             async with flow_on(environment, Books()) as flow, asyncio.timeout(TIMEOUT_S):
                 for name, handle in (await scenario(flow)).items():
                     history = json.loads((await handle.fetch_history()).to_json())

@@ -5,6 +5,7 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from tests.replay.changed_runs import HastyRun, HesitatingRun
 from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
@@ -33,6 +34,18 @@ PATHS = {
     "payout_rejected",
     "payout_retried",
     "payout_two_of_three",
+    "run_approved",
+    "run_approved_by_lines",
+    "run_cancelled",
+    "run_expired",
+    "run_for_long",
+    "run_mended",
+    "run_paid",
+    "run_rechecked",
+    "run_refused",
+    "run_rejected",
+    "run_renewed",
+    "run_started_again",
     "sweep",
     "sweep_renewed",
     "watcher",
@@ -62,6 +75,8 @@ class TestReplay:
             (HesitatingPayout, "payout_automatic"),
             (HesitatingDeposit, "deposit_credited"),
             (ForgetfulSweep, "sweep"),
+            (HesitatingRun, "run_paid"),
+            (HastyRun, "run_expired"),
         ],
     )
     async def test_notices_a_workflow_that_was_changed(self, changed: type, path: str) -> None:

@@ -29,6 +29,8 @@ from domain.payouts import (
     PayoutStatus,
 )
 from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
+from domain.runs import RunDecisionRequest, RunStatus
+from tests.support.clocks import MovableClock
 
 
 @dataclass
@@ -43,6 +45,8 @@ class FakePayout:
     batch_id: str | None = None
     decisions: dict[str, Decision] = field(default_factory=dict)
     is_told: bool = False
+    run_id: str | None = None
+    """The bulk payout whose line it is."""
 
     @property
     def approvals(self) -> int:
@@ -52,7 +56,23 @@ class FakePayout:
     def outcome(self) -> PayoutOutcome:
         is_settled = self.status == PayoutStatus.SETTLED
         txid = f"0x{self.batch_id}" if is_settled else None
-        return PayoutOutcome(self.request.payout_id, self.status, self.reason_code, txid)
+        return PayoutOutcome(
+            self.request.payout_id, self.status, self.reason_code, txid, run_id=self.run_id
+        )
+
+
+@dataclass
+class FakeRun:
+    """A bulk payout's row; once it is started its lines are payouts, by line number."""
+
+    id: str
+    amounts_minor: dict[int, int]
+    status: RunStatus = RunStatus.DRAFT
+    idempotency_key: str | None = None
+    required: int = 0
+    expires_at: datetime | None = None
+    lines: dict[int, FakePayout] = field(default_factory=dict)
+    decisions: dict[str, RunDecisionRequest] = field(default_factory=dict)
 
 
 @dataclass
@@ -103,7 +123,14 @@ class Books:
     fee_rounds: int = 0
     broadcast_failures: int = 0
     node_rejections: int = 0
+    batch_size: int | None = None
+    """How many payouts one batch takes; None for all that are ready."""
     payouts: dict[str, FakePayout] = field(default_factory=dict)
+    runs: dict[str, FakeRun] = field(default_factory=dict)
+    run_steps: list[str] = field(default_factory=list)
+    """The steps of bulk payouts that were taken, repeated ones too."""
+    clock: MovableClock = field(default_factory=lambda: MovableClock(datetime.now(UTC)))
+    """By which bulk payouts expire. Workflows have clocks of their own, which tests skip along."""
     batches: dict[str, FakeBatch] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
     claim_calls: list[str] = field(default_factory=list)
@@ -125,6 +152,10 @@ class Books:
             "holds": self.holds_placed,
             "nonces": self.nonces_given,
             "payouts": [(p.status, p.approvals, p.is_told) for p in self.payouts.values()],
+            "runs": [
+                (r.status, r.idempotency_key, [d.approver_id for d in r.decisions.values()])
+                for r in self.runs.values()
+            ],
             "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
             "unswept": (self.crumbs, self.worthy),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
@@ -216,6 +247,7 @@ class FakeOutgoingLog:
         if claim_key in books.claims:
             return books.claims[claim_key]
         ready = [p for p in books.payouts.values() if p.status == PayoutStatus.READY]
+        ready = ready[: books.batch_size]
         if not ready:
             return None
         batch = FakeBatch(new_id(CHAIN_BATCH), chain_id)

@@ -23,12 +23,21 @@ from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
 from api.payout_workflows import PayoutWorkflows
+from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
 from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
-from domain.payouts import Decision, DecisionKind, PayoutOutcome, PayoutRequest
+from domain.payouts import Decision, DecisionKind, OperatorAction, PayoutOutcome, PayoutRequest
+from domain.runs import (
+    RunAcceptance,
+    RunCancellation,
+    RunDecisionRequest,
+    RunStanding,
+    RunStart,
+)
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -36,11 +45,13 @@ from domain.workflow_ids import (
     chain_queue,
     chain_transaction_workflow_id,
     deposit_workflow_id,
+    payout_run_workflow_id,
     payout_workflow_id,
     sweep_workflow_id,
     watcher_workflow_id,
 )
 from infra.notifier import TemporalNotifier
+from tests.support.fake_runs import REQUESTER, FakeRunDesk, upload
 from tests.support.fakes import (
     Books,
     FakeBatchSigner,
@@ -49,6 +60,7 @@ from tests.support.fakes import (
     FakeDepositDesk,
     FakeOutgoingLog,
     FakePayoutDesk,
+    FakeRun,
     FakeSweeper,
 )
 from worker import WORKFLOWS, sandbox
@@ -57,6 +69,7 @@ from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+from workflows.payout_run import PayoutRunWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 CHAIN_ID = "eip155:31337"
@@ -107,6 +120,8 @@ class Flow:
     def __post_init__(self) -> None:
         self.client = self.environment.client
         self.api = PayoutWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.runs = RunWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.run_desk = FakeRunDesk(self.books)
         self.chain = FakeChain(self.books)
         self.notifier = TemporalNotifier(self.client)
 
@@ -114,6 +129,7 @@ class Flow:
         """Return the activities of each task queue."""
         log = FakeOutgoingLog(self.books)
         payouts = PayoutActivities(FakePayoutDesk(self.books), log)
+        runs = RunActivities(self.run_desk, log)
         outgoing = OutgoingActivities(log, self.notifier)
         chain = ChainActivities(
             self.chain, self.chain, self.notifier, watch_interval=timedelta(milliseconds=20)
@@ -121,7 +137,12 @@ class Flow:
         deposits = DepositActivities(FakeDepositDesk(self.books))
         sweeps = SweepActivities(FakeSweeper(self.books, CHAIN_ID))
         return {
-            WALLET_QUEUE: [*_steps(payouts), *_steps(outgoing), *_steps(deposits)],
+            WALLET_QUEUE: [
+                *_steps(payouts),
+                *_steps(runs),
+                *_steps(outgoing),
+                *_steps(deposits),
+            ],
             chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
             SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
         }
@@ -163,6 +184,49 @@ class Flow:
         )
         self.started.append(handle)
         return handle
+
+    async def run_of(self, *amounts_minor: int) -> FakeRun:
+        """Upload a run that pays these amounts, and start it as the API does."""
+        run = upload(self.books, *amounts_minor)
+        acceptance = await self.start_run(run)
+        assert acceptance.reason_code is None, acceptance.reason
+        return run
+
+    async def start_run(self, run: FakeRun, *, key: str = "key") -> RunAcceptance:
+        self.run(run)
+        return await self.runs.start(
+            RunStart(run.id, REQUESTER, key), user_id=REQUESTER, asset="ETH"
+        )
+
+    def run(self, run: FakeRun) -> WorkflowHandle[PayoutRunWorkflow, RunStanding]:
+        """Return the workflow of a run, whichever of its executions is the newest."""
+        handle: WorkflowHandle[PayoutRunWorkflow, RunStanding] = (
+            self.client.get_workflow_handle_for(
+                PayoutRunWorkflow.run, payout_run_workflow_id(run.id)
+            )
+        )
+        self.started.append(handle)
+        return handle
+
+    async def execution_of(self, run: FakeRun) -> WorkflowHandle[PayoutRunWorkflow, RunStanding]:
+        """Return the execution of a run's workflow that is the newest one now."""
+        newest = await self.run(run).describe()
+        return self.client.get_workflow_handle_for(
+            PayoutRunWorkflow.run, newest.id, run_id=newest.run_id
+        )
+
+    async def decide_run(
+        self,
+        run: FakeRun,
+        approver_id: str,
+        *,
+        kind: DecisionKind = DecisionKind.APPROVE,
+        lines: str | None = None,
+    ) -> RunStanding:
+        return await self.runs.decide(run_decision(run, approver_id, kind=kind, lines=lines))
+
+    async def cancel_run(self, run: FakeRun, *, lines: str | None = None) -> RunStanding:
+        return await self.runs.cancel(RunCancellation(new_id("act"), run.id, lines))
 
     async def start_batcher(self) -> WorkflowHandle[PayoutBatcherWorkflow, None]:
         handle = await self.client.start_workflow(
@@ -295,6 +359,22 @@ def decision_on(
     payout_id: str, approver_id: str, *, kind: DecisionKind = DecisionKind.APPROVE
 ) -> Decision:
     return Decision(new_id(DECISION), payout_id, approver_id, kind, "totp")
+
+
+def run_decision(
+    run: FakeRun,
+    approver_id: str,
+    *,
+    kind: DecisionKind = DecisionKind.APPROVE,
+    lines: str | None = None,
+) -> RunDecisionRequest:
+    return RunDecisionRequest(new_id(DECISION), run.id, approver_id, kind, "totp", lines)
+
+
+def operator_on(run: FakeRun, number: int) -> OperatorAction:
+    """Return an operator's word on one line."""
+    payout_id = run.lines[number].request.payout_id
+    return OperatorAction(payout_id, "usr_operator", run_id=run.id)
 
 
 async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:

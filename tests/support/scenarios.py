@@ -15,7 +15,9 @@ from temporalio.client import WorkflowHandle
 from domain.deposits import DepositStatus
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.workflow_ids import chain_transaction_workflow_id
-from tests.support.flows import Flow, until
+from tests.support.fake_runs import upload
+from tests.support.fakes import FakeRun
+from tests.support.flows import Flow, operator_on, until
 from workflows.sweep import SweepWorkflow
 
 Handles = dict[str, WorkflowHandle[Any, Any]]
@@ -229,6 +231,118 @@ async def swept_for_long(flow: Flow) -> Handles:
     return {"sweep_renewed": _first_run(flow, sweeps)}
 
 
+async def run_paid(flow: Flow) -> Handles:
+    """Five lines end in three batches; each batch tells their run once."""
+    flow.books.batch_size = 2
+    run = await flow.run_of(10, 20, 30, 40, 50)
+    while any(line.status == PayoutStatus.READY for line in run.lines.values()):
+        await _settle(flow)
+    return await _finished(flow, "run_paid", run)
+
+
+async def run_refused(flow: Flow) -> Handles:
+    """The money is not there; later it is, and the run is started once more."""
+    run = upload(flow.books, flow.books.available_minor, 1)
+    await flow.start_run(run, key="too early")
+    refused = await flow.execution_of(run)
+    await refused.result()
+    flow.books.available_minor += 1
+    await flow.start_run(run, key="in time")
+    await _settle(flow)
+    return {"run_refused": refused} | await _finished(flow, "run_started_again", run)
+
+
+async def run_approved(flow: Flow) -> Handles:
+    flow.books.approvals_required = 2
+    run = await flow.run_of(10, 20, 30)
+    await flow.decide_run(run, "ann")
+    await flow.decide_run(run, "ben")
+    await _settle(flow)
+    return await _finished(flow, "run_approved", run)
+
+
+async def run_approved_by_lines(flow: Flow) -> Handles:
+    """Some lines are paid while others are still being decided on."""
+    flow.books.approvals_required = 1
+    run = await flow.run_of(10, 20, 30)
+    await flow.decide_run(run, "ann", lines="2-3")
+    await _settle(flow)
+    await flow.decide_run(run, "ann", lines="4", kind=DecisionKind.REJECT)
+    return await _finished(flow, "run_approved_by_lines", run)
+
+
+async def run_rejected(flow: Flow) -> Handles:
+    flow.books.approvals_required = 2
+    run = await flow.run_of(10, 20)
+    await flow.decide_run(run, "ann")
+    await flow.decide_run(run, "ben", kind=DecisionKind.REJECT)
+    return await _finished(flow, "run_rejected", run)
+
+
+async def run_cancelled(flow: Flow) -> Handles:
+    """Chosen lines are taken back first, then all that is left."""
+    run = await flow.run_of(10, 20, 30)
+    await flow.cancel_run(run, lines="3")
+    await flow.cancel_run(run)
+    return await _finished(flow, "run_cancelled", run)
+
+
+async def run_expired(flow: Flow) -> Handles:
+    """What was approved in time is on its way while the rest expires; it is paid later."""
+    books = flow.books
+    books.approvals_required, books.approval_lifetime = 1, timedelta(minutes=90)
+    run = await flow.run_of(10, 20, 30)
+    await flow.decide_run(run, "ann", lines="2")
+    books.clock.advance(books.approval_lifetime)
+    await flow.environment.fast_forward(flow.run(run), timedelta(minutes=95))
+    await until(lambda: run.lines[3].status == PayoutStatus.EXPIRED)
+    await _settle(flow)
+    return await _finished(flow, "run_expired", run)
+
+
+async def run_mended(flow: Flow) -> Handles:
+    """The signer refuses; an operator refunds one line and has the other tried again."""
+    flow.books.refuses_to_sign = True
+    run = await flow.run_of(10, 20)
+    await _settle(flow)
+    flow.books.refuses_to_sign = False
+    await flow.api.refund(operator_on(run, 2))
+    await flow.api.retry(operator_on(run, 3))
+    await _settle(flow)
+    return await _finished(flow, "run_mended", run)
+
+
+async def run_rechecked(flow: Flow) -> Handles:
+    """The signal that its lines ended is lost; the run finds out by itself."""
+    run = await flow.run_of(10)
+    await until(lambda: "advance" in flow.books.run_steps)
+    run.lines[2].status = PayoutStatus.SETTLED
+    await flow.environment.fast_forward(flow.run(run), timedelta(minutes=61))
+    return await _finished(flow, "run_rechecked", run)
+
+
+async def run_for_long(flow: Flow) -> Handles:
+    """Batch after batch, until the run has begun its history anew; then it is paid."""
+    run = await flow.run_of(10, 20)
+    first = await flow.execution_of(run)
+
+    async def is_renewed() -> bool:
+        told = flow.books.run_steps.count("advance")
+        await flow.notifier.runs_moved([run.id])
+        await until(lambda: flow.books.run_steps.count("advance") > told)
+        return (await flow.run(run).describe()).run_id != first.run_id
+
+    await until(is_renewed)
+    await _settle(flow)
+    return {"run_renewed": first} | await _finished(flow, "run_for_long", run)
+
+
+async def _finished(flow: Flow, name: str, run: FakeRun) -> Handles:
+    newest = await flow.execution_of(run)
+    await newest.result()
+    return {name: newest}
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     automatic,
     one_approver,
@@ -248,6 +362,16 @@ SCENARIOS: tuple[Scenario, ...] = (
     deposit_rechecked,
     swept,
     swept_for_long,
+    run_paid,
+    run_refused,
+    run_approved,
+    run_approved_by_lines,
+    run_rejected,
+    run_cancelled,
+    run_expired,
+    run_mended,
+    run_rechecked,
+    run_for_long,
 )
 
 
