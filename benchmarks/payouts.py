@@ -119,7 +119,8 @@ async def pay_one(client: Client, workflows: PayoutWorkflows, user_id: str) -> s
             destination=recipient,
         )
     )
-    assert accepted.status == PayoutStatus.READY, accepted
+    # On a busy machine the answer may come when it has left already.
+    assert accepted.reason_code is None, accepted
     outcome = await client.get_workflow_handle(payout_workflow_id(payout_id)).result()
     assert outcome["status"] == PayoutStatus.SETTLED, outcome
     return payout_id
