@@ -33,6 +33,7 @@ IN_FLIGHT = 400
 """Payouts on their way at once: confirmations take seconds, so it takes many to keep busy."""
 
 EMPTY_IN_FLIGHT = 40
+ACCEPT_TIMEOUT = timedelta(seconds=60)
 ROUNDS = 3
 
 
@@ -66,19 +67,19 @@ async def measure(stack: Stack, *, count: int) -> PayoutFigures:
         address=site.temporal_address, namespace="strongroom", codec_keys=site.secrets.codec_keys
     )
     user_id = await _funded_user(stack)
-    workflows = PayoutWorkflows(client, timeout=timedelta(seconds=60))
+    workflows = PayoutWorkflows(client, timeout=ACCEPT_TIMEOUT)
     helper = _empty_worker(stack)
     await helper.start()
     try:
-        pay = partial(_pay, client, workflows, user_id)
+        pay = partial(pay_one, client, workflows, user_id)
         empty, talk = partial(_run_empty, client), partial(_talk, client)
-        await _rate(pay, 50, IN_FLIGHT)
-        await _rate(empty, 50, EMPTY_IN_FLIGHT)
+        await rate(pay, 50, IN_FLIGHT)
+        await rate(empty, 50, EMPTY_IN_FLIGHT)
         empty_rates, talking_rates, payout_rates = [], [], []
         for _ in range(ROUNDS):
-            empty_rates.append(await _rate(empty, count, EMPTY_IN_FLIGHT))
-            talking_rates.append(await _rate(talk, count, EMPTY_IN_FLIGHT))
-            payout_rates.append(await _rate(pay, count, IN_FLIGHT))
+            empty_rates.append(await rate(empty, count, EMPTY_IN_FLIGHT))
+            talking_rates.append(await rate(talk, count, EMPTY_IN_FLIGHT))
+            payout_rates.append(await rate(pay, count, IN_FLIGHT))
         return PayoutFigures(
             statistics.median(empty_rates),
             statistics.median(talking_rates),
@@ -89,7 +90,8 @@ async def measure(stack: Stack, *, count: int) -> PayoutFigures:
         await helper.stop()
 
 
-async def _rate(one: Callable[[], Awaitable[object]], count: int, in_flight: int) -> float:
+async def rate(one: Callable[[], Awaitable[object]], count: int, in_flight: int) -> float:
+    """Return how many end per second, with so many on their way at once."""
     gate = asyncio.Semaphore(in_flight)
 
     async def gated() -> None:
@@ -101,7 +103,8 @@ async def _rate(one: Callable[[], Awaitable[object]], count: int, in_flight: int
     return count / (time.perf_counter() - began)
 
 
-async def _pay(client: Client, workflows: PayoutWorkflows, user_id: str) -> str:
+async def pay_one(client: Client, workflows: PayoutWorkflows, user_id: str) -> str:
+    """Ask for a payout as the API does, see it settled, and return its id."""
     payout_id = derived_id(PAYOUT, user_id, new_id("bench"))
     recipient = "0x" + payout_id.encode().hex()[-40:]
     accepted = await workflows.request(
@@ -116,7 +119,8 @@ async def _pay(client: Client, workflows: PayoutWorkflows, user_id: str) -> str:
             destination=recipient,
         )
     )
-    assert accepted.status == PayoutStatus.READY, accepted
+    # On a busy machine the answer may come when it has left already.
+    assert accepted.reason_code is None, accepted
     outcome = await client.get_workflow_handle(payout_workflow_id(payout_id)).result()
     assert outcome["status"] == PayoutStatus.SETTLED, outcome
     return payout_id

@@ -5,7 +5,8 @@ Every payment goes to an address that nobody used before, so what an address hol
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import batched
 from typing import Any
@@ -13,24 +14,27 @@ from typing import Any
 import httpx
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from sqlmodel import col, func, select
 
 from devnet.errors import StackError
 from devnet.people import ScriptedUser
 from devnet.rich_miner import RichMiner
 from devnet.site import Site
+from domain.errors import DatabaseUnavailableError
 from domain.evm_calls import balance_of_data
 from domain.payouts import PayoutStatus
 from domain.runs import RunStatus
 from domain.utxo.networks import NETWORKS
 from domain.utxo.scripts import address_of
 from infra.database import Database
-from models.payouts import Payout
 from models.runs import PayoutRun
 from models.wallets import Asset
+from runs.moves import counts_of
 
 ASKED_AT_ONCE = 500
 """Balances that one question to a node is about."""
+
+Counts = dict[PayoutStatus, int]
+"""How many lines are in each status."""
 
 POLL_S = 0.25
 _TIMEOUT_S = 60.0
@@ -89,33 +93,52 @@ async def run_paid(
     return run_id
 
 
-async def finished(site: Site, run_id: str, *, patience_s: float) -> Mapping[PayoutStatus, int]:
+async def finished(site: Site, run_id: str, *, patience_s: float) -> Counts:
+    """Return how many lines are in each status once the run is finished; raises as ``until``."""
+    return await until(site, run_id, _is_finished, patience_s=patience_s)
+
+
+async def until(
+    site: Site,
+    run_id: str,
+    is_reached: Callable[[RunStatus, Counts], bool],
+    *,
+    patience_s: float,
+) -> Counts:
     """
-    Return how many lines are in each status once the run is finished.
+    Return how many lines are in each status once the run stands where it is waited for.
+
+    A database that is away is waited for too.
 
     Raises:
-        StackError: It was not, in this time.
+        StackError: It did not come to that in this time.
     """
     database = Database(site.database_url())
     deadline = asyncio.get_running_loop().time() + patience_s
+    status, counts = RunStatus.DRAFT, Counts()
     try:
-        while True:
-            async with database.transaction() as session:
-                run = await session.get_one(PayoutRun, run_id)
-                found = await session.exec(
-                    select(Payout.status, func.count())
-                    .where(col(Payout.run_id) == run_id)
-                    .group_by(Payout.status)
-                )
-                counts = {PayoutStatus(status): count for status, count in found}
-            if run.status == RunStatus.FINISHED:
+        while asyncio.get_running_loop().time() < deadline:
+            with suppress(DatabaseUnavailableError):
+                status, counts = await _standing(database, run_id)
+            if is_reached(status, counts):
                 return counts
-            if asyncio.get_running_loop().time() > deadline:
-                msg = f"{run_id} is {run.status} after {patience_s:g} s: {counts}"
-                raise StackError(msg)
             await asyncio.sleep(POLL_S)
     finally:
         await database.close()
+    msg = f"{run_id} is {status} after {patience_s:g} s: {counts}"
+    raise StackError(msg)
+
+
+async def _standing(database: Database, run_id: str) -> tuple[RunStatus, Counts]:
+    async with database.transaction() as session:
+        run = await session.get_one(PayoutRun, run_id)
+        counts = await counts_of(session, run_id)
+        return RunStatus(run.status), {PayoutStatus(s): count for s, count in counts.items()}
+
+
+def _is_finished(status: RunStatus, counts: Counts) -> bool:
+    del counts
+    return status == RunStatus.FINISHED
 
 
 async def asset_of(site: Site, code: str) -> Asset:

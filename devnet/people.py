@@ -13,7 +13,7 @@ import httpx
 from cli.authenticator import Authenticator
 from cli.client import ApiClient, ApiProblem
 from devnet.site import Site
-from domain.errors import AlreadyDecidedError, SecondFactorInvalidError
+from domain.errors import AlreadyDecidedError, PayoutRunStateError, SecondFactorInvalidError
 from identity.passwords import Passwords
 from identity.services import open_identity
 from infra.database import Database
@@ -89,6 +89,18 @@ class ScriptedUser:
             if problem.code != AlreadyDecidedError.code:
                 raise
             run = self.api.get(path)
+        return str(run["status"])
+
+    def cancel_run(self, run_id: str) -> str:
+        """Take back every line of a run that no batch has, and return where it stands."""
+        path, body = f"/v1/payout-runs/{run_id}/cancellation", {"lines": None}
+        try:
+            run = self._with_code(lambda code: self.api.send("POST", path, body, code=code))
+        except ApiProblem as problem:
+            # Nothing was left to take back: an earlier try did, or every line is paid.
+            if problem.code != PayoutRunStateError.code:
+                raise
+            run = self.api.get(f"/v1/payout-runs/{run_id}")
         return str(run["status"])
 
     def _with_code(self, send: Callable[[str], Any]) -> Any:

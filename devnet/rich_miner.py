@@ -95,6 +95,11 @@ class RichMiner:
             held[by_script[entry["scriptPubKey"]]] += _satoshi(entry["amount"])
         return held
 
+    async def vbytes(self, txid: str, block_hash: str) -> int:
+        """Return the virtual bytes of a transaction that this block holds."""
+        found = await self.call("getrawtransaction", txid, 1, block_hash)
+        return int(found["vsize"])
+
     async def call(self, method: str, *parameters: Any) -> Any:
         """
         Return a JSON-RPC result.

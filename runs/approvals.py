@@ -70,20 +70,29 @@ async def check_allowed(
     if not is_approver or (needed.approvers and request.approver_id not in needed.approvers):
         msg = "The policy does not name you as an approver of this run."
         raise RoleMissingError(msg)
+    # First, so that who lost the answer to the deciding approval learns that it was taken.
+    if any(_is_repeated(d, numbers) for d in made if d.approver_id == request.approver_id):
+        msg = "You have decided on these lines before."
+        raise AlreadyDecidedError(msg)
     if run.status != RunStatus.AWAITING_APPROVAL:
         msg = f"The run is {run.status}; there is nothing to decide."
         raise PayoutRunStateError(msg)
     if run.approval_expires_at is not None and clock.now() >= run.approval_expires_at:
         raise ApprovalExpiredError
-    if any(_is_repeated(d, numbers) for d in made if d.approver_id == request.approver_id):
-        msg = "You have decided on these lines before."
-        raise AlreadyDecidedError(msg)
 
 
 def _is_repeated(decision: RunDecision, numbers: Collection[int] | None) -> bool:
     if decision.line_numbers is None:
         return True
     return numbers is not None and not set(decision.line_numbers).isdisjoint(numbers)
+
+
+def may_be_enough(
+    decisions: Sequence[RunDecision], *, needed: ApprovalRequirement, requester: str
+) -> bool:
+    """Tell whether any line at all can have been approved by enough people."""
+    approvers = {d.approver_id for d in decisions if d.decision == DecisionKind.APPROVE}
+    return is_satisfied(needed, requester=requester, approvers=approvers)
 
 
 def approved_among(

@@ -10,11 +10,11 @@ from domain.errors import (
     ConflictError,
     IdempotencyKeyReusedError,
     PayoutRunNotFoundError,
-    PayoutRunStateError,
     RequestError,
     StrongroomError,
 )
 from domain.payouts import OPEN_STATUSES, DecisionKind, PayoutStatus
+from domain.policy import ApprovalRequirement
 from domain.runs import (
     RunAcceptance,
     RunCancellation,
@@ -27,8 +27,14 @@ from domain.runs import (
 )
 from infra.database import Database
 from models.runs import PayoutRun, RunDecision
-from runs.approvals import approved_among, check_allowed, decisions_on, requirement_of
-from runs.moves import Line, content_hash, counts_of, give_back, locked_lines, move_lines
+from runs.approvals import (
+    approved_among,
+    check_allowed,
+    decisions_on,
+    may_be_enough,
+    requirement_of,
+)
+from runs.moves import check_all, content_hash, counts_of, give_back, locked_pages, move_lines
 from runs.starting import freeze
 
 AWAITING = (PayoutStatus.AWAITING_APPROVAL,)
@@ -74,29 +80,42 @@ class PostgresRunDesk:
                     numbers=numbers,
                     clock=self._clock,
                 )
-                lines = await _all_in(session, run, AWAITING, numbers)
                 made.append(await self._record(session, run, decision, numbers))
                 if decision.kind == DecisionKind.REJECT:
                     await give_back(
                         session,
                         run,
-                        lines,
+                        AWAITING,
                         PayoutStatus.REJECTED,
                         clock=self._clock,
+                        numbers=numbers,
                         detail=decision.note,
                     )
                 else:
-                    enough = set(
-                        approved_among(
-                            [line.number for line in lines],
-                            made,
-                            needed=needed,
-                            requester=run.user_id,
-                        )
-                    )
-                    ready = [line for line in lines if line.number in enough]
-                    await move_lines(session, ready, PayoutStatus.READY, clock=self._clock)
+                    await self._set_free(session, run, made, needed=needed, numbers=numbers)
             return await self._standing(session, run)
+
+    async def _set_free(
+        self,
+        session: AsyncSession,
+        run: PayoutRun,
+        made: Sequence[RunDecision],
+        *,
+        needed: ApprovalRequirement,
+        numbers: Sequence[int] | None,
+    ) -> None:
+        """Let those of these lines leave that enough people have approved by now."""
+        if numbers is None and not may_be_enough(made, needed=needed, requester=run.user_id):
+            return
+        found: set[int] = set()
+        async for lines in locked_pages(session, run.id, statuses=AWAITING, numbers=numbers):
+            of_page = [line.number for line in lines]
+            enough = approved_among(of_page, made, needed=needed, requester=run.user_id)
+            approved = set(enough)
+            ready = [line for line in lines if line.number in approved]
+            await move_lines(session, ready, PayoutStatus.READY, clock=self._clock)
+            found.update(of_page)
+        check_all(numbers, found)
 
     async def _record(
         self,
@@ -132,8 +151,14 @@ class PostgresRunDesk:
             run = await _locked_run(session, cancellation.run_id)
             if numbers is not None and await _are_cancelled(session, run, numbers):
                 return await self._standing(session, run)
-            lines = await _all_in(session, run, CANCELLABLE, numbers)
-            await give_back(session, run, lines, PayoutStatus.CANCELLED, clock=self._clock)
+            await give_back(
+                session,
+                run,
+                CANCELLABLE,
+                PayoutStatus.CANCELLED,
+                clock=self._clock,
+                numbers=numbers,
+            )
             return await self._standing(session, run)
 
     async def expire(self, run_id: str) -> RunStanding:
@@ -142,8 +167,7 @@ class PostgresRunDesk:
             run = await _locked_run(session, run_id)
             deadline = run.approval_expires_at
             if deadline is not None and self._clock.now() >= deadline:
-                lines = await locked_lines(session, run.id, statuses=AWAITING)
-                await give_back(session, run, lines, PayoutStatus.EXPIRED, clock=self._clock)
+                await give_back(session, run, AWAITING, PayoutStatus.EXPIRED, clock=self._clock)
             return await self._standing(session, run)
 
     async def advance(self, run_id: str) -> RunStanding:
@@ -171,24 +195,9 @@ async def _locked_run(session: AsyncSession, run_id: str) -> PayoutRun:
     return run
 
 
-async def _all_in(
-    session: AsyncSession,
-    run: PayoutRun,
-    statuses: Sequence[PayoutStatus],
-    numbers: Sequence[int] | None,
-) -> list[Line]:
-    """Return the lines in these states; if some were chosen, all of those must be."""
-    lines = await locked_lines(session, run.id, statuses=statuses, numbers=numbers)
-    if numbers is not None and len(lines) < len(numbers):
-        missing = min(set(numbers) - {line.number for line in lines})
-        msg = f"Line {missing} is not there, or is past that."
-        raise PayoutRunStateError(msg)
-    return lines
-
-
 async def _are_cancelled(session: AsyncSession, run: PayoutRun, numbers: Sequence[int]) -> bool:
-    lines = await locked_lines(session, run.id, statuses=(PayoutStatus.CANCELLED,), numbers=numbers)
-    return len(lines) == len(numbers)
+    pages = locked_pages(session, run.id, statuses=(PayoutStatus.CANCELLED,), numbers=numbers)
+    return sum([len(lines) async for lines in pages]) == len(numbers)
 
 
 def _chosen(lines: str | None) -> list[int] | None:

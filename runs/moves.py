@@ -1,16 +1,22 @@
-"""Moving many lines of a run at once, each with a line of its history, by as few statements."""
+"""
+Moving many lines of a run at once, each with a line of its history, by as few statements.
 
-from collections.abc import Collection, Sequence
+A run's lines are taken page by page, so that a hundred thousand need no more memory than a page.
+"""
+
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import any_, func, insert, literal, update
 from sqlalchemy import select as sa_select
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.expression import bindparam
 from sqlmodel import Integer, String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.errors import PayoutRunStateError
 from domain.payouts import PayoutStatus
 from domain.runs import LineContent, lines_hash
 from ledger.posting import Posting
@@ -19,6 +25,8 @@ from models.ledger import Hold
 from models.payouts import Payout, PayoutEvent
 from models.runs import PayoutRun
 from payouts.money import release_posting, return_postings
+
+PAGE_LINES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +41,32 @@ class Line:
     status: PayoutStatus
 
 
-async def locked_lines(
+async def locked_pages(
     session: AsyncSession,
     run_id: str,
     *,
     statuses: Collection[PayoutStatus],
     numbers: Sequence[int] | None = None,
+) -> AsyncIterator[list[Line]]:
+    """
+    Yield a run's lines in these states, locked in order of id until the unit of work ends.
+
+    Lines of a page may be moved before the next is asked for.
+    """
+    after = ""
+    while page := await _locked_page(session, run_id, statuses, numbers, after=after):
+        yield page
+        after = page[-1].payout_id
+
+
+async def _locked_page(
+    session: AsyncSession,
+    run_id: str,
+    statuses: Collection[PayoutStatus],
+    numbers: Sequence[int] | None,
+    *,
+    after: str,
 ) -> list[Line]:
-    """Return a run's lines in these states, locked in order of id until the unit of work ends."""
     query = (
         sa_select(
             col(Payout.id),
@@ -50,8 +76,13 @@ async def locked_lines(
             col(Payout.is_captured),
             col(Payout.status),
         )
-        .where(col(Payout.run_id) == run_id, col(Payout.status).in_(statuses))
+        .where(
+            col(Payout.run_id) == run_id,
+            col(Payout.status).in_(statuses),
+            col(Payout.id) > after,
+        )
         .order_by(col(Payout.id))
+        .limit(PAGE_LINES)
         .with_for_update()
     )
     if numbers is not None:
@@ -88,17 +119,40 @@ async def move_lines(
 async def give_back(
     session: AsyncSession,
     run: PayoutRun,
-    lines: Sequence[Line],
+    statuses: Collection[PayoutStatus],
     status: PayoutStatus,
     *,
     clock: Clock,
+    numbers: Sequence[int] | None = None,
     detail: str | None = None,
 ) -> None:
-    """End lines that will not be paid: their money is available again."""
-    if not lines:
-        return
-    await Ledger.post_in(session, await _returning(session, run, lines, clock=clock))
-    await move_lines(session, lines, status, clock=clock, detail=detail)
+    """
+    End lines that will not be paid: their money is available again.
+
+    Raises:
+        PayoutRunStateError: Lines were chosen, and not all of them are in these states.
+    """
+    postings: list[Posting] = []
+    found: set[int] = set()
+    async for lines in locked_pages(session, run.id, statuses=statuses, numbers=numbers):
+        postings += await _returning(session, run, lines, clock=clock)
+        await move_lines(session, lines, status, clock=clock, detail=detail)
+        found.update(line.number for line in lines)
+    check_all(numbers, found)
+    # Once, and last: the end of the hash chain stays locked from here to the commit.
+    await Ledger.post_in(session, postings)
+
+
+def check_all(numbers: Collection[int] | None, found: Collection[int]) -> None:
+    """
+    Pass if every chosen line was found, or none was chosen.
+
+    Raises:
+        PayoutRunStateError: One was not.
+    """
+    if numbers is not None and (missing := set(numbers).difference(found)):
+        msg = f"Line {min(missing)} is not there, or is past that."
+        raise PayoutRunStateError(msg)
 
 
 async def _returning(
@@ -147,7 +201,13 @@ async def content_hash(
         .order_by(col(Payout.line_number))
     )
     chosen = set(numbers) if numbers is not None else None
-    found = await session.execute(query)
-    return lines_hash(
-        LineContent(*content) for *content, number in found if chosen is None or number in chosen
-    )
+
+    def hashed(rows: Session) -> str:
+        found = rows.execute(query, execution_options={"yield_per": PAGE_LINES})
+        return lines_hash(
+            LineContent(payout_id, asset, amount_minor, destination)
+            for payout_id, asset, amount_minor, destination, number in found
+            if chosen is None or number in chosen
+        )
+
+    return await session.run_sync(hashed)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import func
 from sqlalchemy import select as sa_select
+from sqlalchemy.orm import Session
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -24,6 +25,8 @@ from models.payouts import Payout, Policy
 from models.runs import PayoutRun, RunDecision
 
 HASHES_KEPT = 256
+ROWS_AT_ONCE = 2_000
+"""So many lines are in memory while a run's content is reckoned."""
 
 _hashes: dict[str, str] = {}
 """What decisions cover, by their ids."""
@@ -117,10 +120,16 @@ async def _content_hash(session: AsyncSession, run_id: str, numbers: Sequence[in
         .order_by(col(Payout.line_number))
     )
     chosen = None if numbers is None else frozenset(numbers)
-    found = await session.execute(query)
-    return lines_hash(
-        LineContent(*content) for *content, number in found if chosen is None or number in chosen
-    )
+
+    def hashed(rows: Session) -> str:
+        found = rows.execute(query, execution_options={"yield_per": ROWS_AT_ONCE})
+        return lines_hash(
+            LineContent(payout_id, asset, amount_minor, destination)
+            for payout_id, asset, amount_minor, destination, number in found
+            if chosen is None or number in chosen
+        )
+
+    return await session.run_sync(hashed)
 
 
 def _require(holds: bool, otherwise: str) -> None:  # noqa: FBT001

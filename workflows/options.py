@@ -51,7 +51,11 @@ def patient(
 def many_rows(summary: str) -> workflow.ActivityConfig:
     """One unit of work on PostgreSQL that may concern a hundred thousand rows."""
     return workflow.ActivityConfig(
-        start_to_close_timeout=timedelta(minutes=5), retry_policy=PATIENT, summary=summary
+        start_to_close_timeout=timedelta(minutes=5),
+        # Without it a run would wait for a worker that was killed until that time is over.
+        heartbeat_timeout=DEAD_AFTER,
+        retry_policy=PATIENT,
+        summary=summary,
     )
 
 

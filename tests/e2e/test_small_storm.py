@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.crash import stack_below
-from tests.faults.storm import VICTIMS, storm
+from tests.faults.storm import RUN_LINES, VICTIMS, storm
 
 
 class TestSmallStorm:
@@ -21,4 +21,5 @@ class TestSmallStorm:
 
         assert result.findings.is_clean, result.findings.notes
         assert (result.kills, result.payouts) == (len(VICTIMS), 20)
+        assert result.lines == 3 * RUN_LINES
         assert result.deposits >= 5

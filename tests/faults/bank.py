@@ -9,23 +9,29 @@ from eth_utils.crypto import keccak
 from sqlmodel import col, select
 
 from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
+from devnet.bulk import arrived_minor, asset_of, csv_of, payments
 from devnet.funding import fund
 from devnet.people import ScriptedUser, enlist
-from devnet.reconcile import on_chain_minor, reconcile
+from devnet.reconcile import reconcile
 from devnet.stack import Stack
+from domain.ids import PAYOUT, derived_id
 from domain.payouts import PayoutStatus
+from domain.runs import RunStatus
 from domain.utxo.networks import BITCOIN_REGTEST
 from domain.utxo.scripts import address_of
 from infra.database import Database
 from models.chain_transactions import ChainTransaction, ChainTransactionStatus
 from models.identity import Role
 from models.payouts import Payout
+from models.runs import PayoutRun
 from models.wallets import Asset
 from tests.faults.depositors import Depositors, Sent
 
 ENLISTED_AT_ONCE = 4
 POLL_S = 0.3
 BITCOIN_COINS = 8
+FIRST_LINE = 2
+"""The header is line 1."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,10 @@ class Findings:
         return not (self.duplicates or self.lost or self.unbalanced)
 
 
+LEAST_MINOR = {ETHER: ETHER_UNIT // 10**5, TOKEN: TOKEN_UNIT // 100, BTC: 1_500}
+"""What a line of a run pays at least."""
+
+
 class Bank:
     """The stack, its people, and what they asked for."""
 
@@ -64,8 +74,11 @@ class Bank:
         self.approvers: list[ScriptedUser] = []
         self.operator: ScriptedUser
         self.asked: list[Asked] = []
+        self.lines: list[Asked] = []
+        """What runs pay, line by line."""
+        self.runs: list[str] = []
         self.depositors = Depositors(stack.site)
-        self._recipients = 0
+        self._recipients = self._runs = 0
         self._deposits = 0
 
     async def open(self, *, users: int, approvers: int = 3) -> None:
@@ -119,6 +132,59 @@ class Bank:
         self.asked.append(asked)
         return asked
 
+    async def upload(
+        self,
+        asset_code: str,
+        lines: int,
+        *,
+        least_minor: int | None = None,
+        must_be: PayoutStatus = PayoutStatus.SETTLED,
+    ) -> tuple[ScriptedUser, str]:
+        """Have the user with most codes at hand upload a run to new recipients."""
+        user = max(self.users, key=lambda u: u.authenticator.codes_at_hand)
+        asset = await asset_of(self.stack.site, asset_code)
+        self._runs += 1
+        name = f"{self.name} run {self._runs}"
+        least_minor = least_minor or LEAST_MINOR[asset_code]
+        paid = payments(asset, lines, name=name, least_minor=least_minor)
+        content = csv_of(asset, paid)
+        run_id = await asyncio.to_thread(user.upload_run, content, name=name)
+        self.runs.append(run_id)
+        for number, each in enumerate(paid, FIRST_LINE):
+            payout_id = derived_id(PAYOUT, run_id, str(number))
+            wanted = frozenset({must_be})
+            line = Asked(payout_id, asset_code, each.amount_minor, each.destination, wanted)
+            self.lines.append(line)
+        return user, run_id
+
+    async def pay_run(self, asset_code: str, lines: int) -> str:
+        """Upload a run, start it and have it approved as often as it needs; return its id."""
+        user, run_id = await self.upload(asset_code, lines)
+        await self.start(user, run_id)
+        return run_id
+
+    async def start(self, user: ScriptedUser, run_id: str) -> None:
+        """Start a run and have it approved as often as it needs."""
+        standing = await asyncio.to_thread(user.start_run, run_id, idempotency_key=run_id)
+        approvers = sorted(self.approvers, key=lambda a: -a.authenticator.codes_at_hand)
+        for approver in approvers:
+            if standing == RunStatus.AWAITING_APPROVAL:
+                standing = await asyncio.to_thread(approver.approve_run, run_id)
+
+    async def unfinished(self) -> list[str]:
+        """Return the runs that have lines on their way, as their own rows say."""
+        database = Database(self.stack.site.database_url())
+        try:
+            async with database.transaction() as session:
+                found = await session.exec(
+                    select(PayoutRun.id).where(
+                        col(PayoutRun.id).in_(self.runs), PayoutRun.status != RunStatus.FINISHED
+                    )
+                )
+                return list(found)
+        finally:
+            await database.close()
+
     async def statuses(self) -> dict[str, PayoutStatus]:
         """Return where each payout stands, from the database."""
         database = Database(self.stack.site.database_url())
@@ -139,8 +205,11 @@ class Bank:
         deadline = loop.time() + patience_s
         while loop.time() < deadline:
             known = await self.statuses()
-            is_paid = all(known.get(a.payout_id, PayoutStatus.READY).is_final for a in self.asked)
-            if is_paid and await self.depositors.are_done():
+            is_paid = all(
+                known.get(a.payout_id, PayoutStatus.READY).is_final
+                for a in (*self.asked, *self.lines)
+            )
+            if is_paid and not await self.unfinished() and await self.depositors.are_done():
                 return
             await asyncio.sleep(POLL_S)
 
@@ -162,16 +231,22 @@ class Bank:
             )
             mined = set(paid)
         await database.close()
-        for asked in self.asked:
-            asset = assets[asked.asset]
-            arrived = await on_chain_minor(self.stack.site, asset, [asked.recipient])
-            _judge(
-                asked,
-                known.get(asked.payout_id),
-                arrived_minor=arrived,
-                is_mined=asked.payout_id in mined,
-                found=found,
-            )
+        everything = [*self.asked, *self.lines]
+        for code in sorted({asked.asset for asked in everything}):
+            of_asset = [asked for asked in everything if asked.asset == code]
+            addresses = [asked.recipient for asked in of_asset]
+            arrived = await arrived_minor(self.stack.site, assets[code], addresses)
+            for asked in of_asset:
+                _judge(
+                    asked,
+                    known.get(asked.payout_id),
+                    arrived_minor=arrived[asked.recipient],
+                    is_mined=asked.payout_id in mined,
+                    found=found,
+                )
+        for run_id in await self.unfinished():
+            found.lost += 1
+            found.notes.append(f"{run_id} has not finished")
         doubled, lost = await self.depositors.doubled(), await self.depositors.lost()
         found.duplicates += len(doubled)
         found.lost += len(lost)

@@ -2,7 +2,8 @@
 ``make crash``: kill processes at every step and at random, then compare books and chain.
 
 Exit 0 only if nothing was paid twice, lost or left unbalanced. The figures are printed and written
-to ``build/crash.json``; ``--seed`` replays a storm's dice.
+to ``build/crash.json``; ``--seed`` replays a storm's dice. ``--bulk 10000`` runs the bulk part
+alone, with so many lines on each chain.
 """
 
 import argparse
@@ -20,10 +21,13 @@ from devnet.ports import Ports
 from devnet.stack import Stack
 from infra.processes import run_and_exit
 from tests.faults.bank import Findings
+from tests.faults.bulk import bulk
 from tests.faults.scenarios import run_scenarios
 from tests.faults.storm import storm
 
 REPORT = Path("build/crash.json")
+LINES = 250
+"""Of each run of the bulk part, unless told otherwise."""
 
 
 def say(line: str) -> None:
@@ -54,15 +58,28 @@ class Report:
     seed: int
     kills: int = 0
     payouts: int = 0
+    lines: int = 0
+    """Of runs."""
     deposits: int = 0
+    bulk_seconds: int = 0
+    """From the first upload to the last settlement of the bulk part."""
     duplicates: int = 0
     lost: int = 0
     unbalanced: int = 0
     activities_without_crash: list[str] = field(default_factory=list)
 
-    def add(self, findings: Findings, *, kills: int, payouts: int, deposits: int) -> None:
+    def add(
+        self,
+        findings: Findings,
+        *,
+        kills: int,
+        payouts: int = 0,
+        lines: int = 0,
+        deposits: int = 0,
+    ) -> None:
         """Add what one part found."""
         self.kills += kills
+        self.lines += lines
         self.payouts += payouts
         self.deposits += deposits
         self.duplicates += findings.duplicates
@@ -86,6 +103,8 @@ async def run(options: argparse.Namespace) -> int:
             await _scenarios(folder, options, report)
         if options.part in ("all", "storm"):
             await _storm(folder, options, report)
+        if options.part in ("all", "bulk"):
+            await _bulk(folder, options, report)
     write(report)
     return 0 if report.is_clean else 1
 
@@ -101,6 +120,7 @@ async def _scenarios(folder: Path, options: argparse.Namespace, report: Report) 
             await bank.findings(),
             kills=kills,
             payouts=len(bank.asked),
+            lines=len(bank.lines),
             deposits=len(bank.depositors.sent),
         )
 
@@ -114,8 +134,16 @@ async def _storm(folder: Path, options: argparse.Namespace, report: Report) -> N
             result.findings,
             kills=result.kills,
             payouts=result.payouts,
+            lines=result.lines,
             deposits=result.deposits,
         )
+
+
+async def _bulk(folder: Path, options: argparse.Namespace, report: Report) -> None:
+    async with stack_below(folder / "bulk") as stack:
+        result = await bulk(stack, lines=options.bulk or LINES, seed=options.seed, say=say)
+        report.bulk_seconds = round(result.seconds)
+        report.add(result.findings, kills=result.kills, lines=result.lines)
 
 
 def write(report: Report) -> None:
@@ -129,12 +157,18 @@ def write(report: Report) -> None:
 def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("all", "scenarios", "storm"), default="all")
+    parser.add_argument("--part", choices=("all", "scenarios", "storm", "bulk"), default="all")
+    parser.add_argument(
+        "--bulk", type=int, metavar="LINES", help="only runs, of so many lines on each chain"
+    )
     parser.add_argument("--only", help="run the scenario of this activity alone")
     parser.add_argument("--payouts", type=int, default=200)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
-    run_and_exit(partial(run, parser.parse_args()))
+    options = parser.parse_args()
+    if options.bulk is not None:
+        options.part = "bulk"
+    run_and_exit(partial(run, options))
 
 
 if __name__ == "__main__":

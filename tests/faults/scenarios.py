@@ -23,6 +23,10 @@ from tests.faults.bank import Bank
 
 SMALL = ETHER_UNIT // 1000
 ASKS_ONE_APPROVER = ETHER_UNIT // 2
+RUN_LINES = 20
+RUN_ASKS_ONE_APPROVER = ETHER_UNIT // 100
+"""So much on each line of a run."""
+
 PATIENCE_S = 90.0
 POLL_S = 0.2
 
@@ -115,6 +119,22 @@ async def deposits_while_all_is_down(bank: Bank) -> None:
         await process.start()
 
 
+async def run_paid(bank: Bank) -> None:
+    """A run of each kind of asset; the one of Ether asks an approver."""
+    user, run_id = await bank.upload(ETHER, RUN_LINES, least_minor=RUN_ASKS_ONE_APPROVER)
+    await bank.start(user, run_id)
+    await bank.pay_run(BTC, RUN_LINES)
+
+
+async def run_cancelled(bank: Bank) -> None:
+    """A run that its user takes back while it waits for approval."""
+    user, run_id = await bank.upload(
+        ETHER, RUN_LINES, least_minor=RUN_ASKS_ONE_APPROVER, must_be=PayoutStatus.CANCELLED
+    )
+    await asyncio.to_thread(user.start_run, run_id, idempotency_key=run_id)
+    await asyncio.to_thread(user.cancel_run, run_id)
+
+
 AMOUNTS = {ETHER: ETHER_UNIT, TOKEN: 70 * TOKEN_UNIT, BTC: BTC_UNIT // 50}
 
 SCENARIOS: tuple[tuple[str, str, Scenario], ...] = (
@@ -142,6 +162,15 @@ SCENARIOS: tuple[tuple[str, str, Scenario], ...] = (
     ("signing.sign_batch", "signer", token_deposit),
     ("chain.broadcast", "worker", deposits),
     ("outgoing.settle", "worker", token_deposit),
+    ("run.start", "worker", run_paid),
+    ("run.decide", "worker", run_paid),
+    ("run.advance", "worker", run_paid),
+    ("run.cancel", "worker", run_cancelled),
+    ("outgoing.await_batch", "worker", run_paid),
+    ("outgoing.allocate", "worker", run_paid),
+    ("signing.sign_batch", "signer", run_paid),
+    ("outgoing.settle", "worker", run_paid),
+    ("outgoing.notify", "worker", run_paid),
 )
 """An activity, the process that runs it, and what makes it run; ``payout.outcome`` only reads."""
 

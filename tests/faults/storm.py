@@ -12,6 +12,9 @@ from tests.faults.bank import Bank, Findings
 VICTIMS = ("worker", "signer", "api", "temporal", "postgres", "evm", "bitcoin")
 PAYOUTS_PER_USER = 2
 SATOSHI_STEP = 10_000
+RUN_LINES = 40
+"""Of the run of each asset that is paid meanwhile."""
+
 DEPOSIT_EVERY = 4
 """Every so many payouts a stranger pays one of the users."""
 
@@ -25,6 +28,8 @@ class StormResult:
 
     kills: int
     payouts: int
+    lines: int
+    """Of runs."""
     deposits: int
     findings: Findings
 
@@ -39,7 +44,10 @@ async def storm(
     await bank.open(users=max(2, payouts // PAYOUTS_PER_USER))
     say(f"{payouts} payouts under {kills} kills, seed {seed}")
     calmer = random.Random(seed + 1)  # noqa: S311
-    asking = asyncio.create_task(_ask(bank, payouts, calmer, say))
+    asking = asyncio.gather(
+        _ask(bank, payouts, calmer, say),
+        *(bank.pay_run(asset, RUN_LINES) for asset in (ETHER, TOKEN, BTC)),
+    )
     killed = await _kill(stack, kills, dice, say)
     await asking
     say("the storm is over; waiting for every payout and deposit to end")
@@ -47,7 +55,13 @@ async def storm(
     say(f"{vanished} deposits vanished with a killed node and were sent again")
     await bank.settle(patience_s=180)
     findings = await bank.findings()
-    return StormResult(killed, len(bank.asked), len(bank.depositors.sent), findings)
+    return StormResult(
+        kills=killed,
+        payouts=len(bank.asked),
+        lines=len(bank.lines),
+        deposits=len(bank.depositors.sent),
+        findings=findings,
+    )
 
 
 async def _ask(bank: Bank, payouts: int, dice: random.Random, say: Callable[[str], None]) -> None:

@@ -16,6 +16,7 @@ from domain.errors import (
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.runs import RunStatus
 from models.ledger import LimitCounter
+from runs.moves import PAGE_LINES
 from tests.support.books import FEE_MINOR, USERS, Books
 from tests.support.runs import Runs
 
@@ -117,6 +118,16 @@ class TestDecisions:
             standing = await runs.decide(run_id, "a1", decision_id="dec_1")
             assert standing.lines == {PayoutStatus.AWAITING_APPROVAL: 4}
 
+    async def test_sent_again_are_told_from_late_ones(self, runs: Runs) -> None:
+        await runs.books.set_policy(TWO_OF_THREE)
+        run_id = await runs.started(*AMOUNTS)
+        for approver in ("a1", "a2"):
+            await runs.decide(run_id, approver)
+        with pytest.raises(AlreadyDecidedError):
+            await runs.decide(run_id, "a2")
+        with pytest.raises(PayoutRunStateError):
+            await runs.decide(run_id, "a3")
+
     async def test_that_do_not_count_are_refused(self, runs: Runs) -> None:
         await runs.books.set_policy(TWO_OF_THREE)
         run_id = await runs.started(*AMOUNTS)
@@ -152,6 +163,15 @@ class TestCancellation:
         assert (standing.status, standing.lines) == (RunStatus.FINISHED, {"cancelled": 4})
         assert await runs.books.money() == (10_000, 0)
         assert (await runs.run(run_id)).finished_at is not None
+
+    async def test_takes_back_more_than_a_page(self, runs: Runs) -> None:
+        run_id = await runs.upload([1] * (PAGE_LINES + 1))
+        await runs.books.deposit("u1", "ETH", (PAGE_LINES + 1) * (1 + FEE_MINOR))
+        before = await runs.books.money()
+        assert (await runs.start(run_id)).reason_code is None
+        standing = await runs.cancel(run_id)
+        assert standing.lines == {"cancelled": PAGE_LINES + 1}
+        assert await runs.books.money() == before
 
     async def test_of_chosen_lines_is_all_or_nothing_and_may_be_repeated(self, runs: Runs) -> None:
         run_id = await runs.started(*AMOUNTS)
