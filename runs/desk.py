@@ -68,6 +68,9 @@ class PostgresRunDesk:
         numbers = _chosen(decision.lines)
         async with self._database.transaction() as session:
             run = await _locked_run(session, decision.run_id)
+            if run.status == RunStatus.DRAFT:
+                msg = "The run was not started; there is nothing to decide."
+                raise PayoutRunStateError(msg)
             made = await decisions_on(session, run.id)
             if not any(known.id == decision.decision_id for known in made):
                 needed = await requirement_of(session, run)

@@ -144,6 +144,10 @@ class TestDecisions:
         with pytest.raises(ApprovalExpiredError):
             await runs.decide(run_id, "a2")
 
+    async def test_on_a_draft_are_refused(self, runs: Runs) -> None:
+        with pytest.raises(PayoutRunStateError):
+            await runs.decide(await runs.upload(AMOUNTS), "a1")
+
     async def test_that_do_not_come_in_time_give_everything_back(self, runs: Runs) -> None:
         await runs.books.set_policy(TWO_OF_THREE)
         run_id = await runs.started(*AMOUNTS)
