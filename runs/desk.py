@@ -10,6 +10,7 @@ from domain.errors import (
     ConflictError,
     IdempotencyKeyReusedError,
     PayoutRunNotFoundError,
+    PayoutRunStateError,
     RequestError,
     StrongroomError,
 )
