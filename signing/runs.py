@@ -49,19 +49,32 @@ async def check_lines(session: AsyncSession, lines: Sequence[Payout]) -> None:
 
 async def _check_money(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:
     _require(run.hold_id == derived_id(HOLD, run.id), "another run's hold")
-    hold = await session.get_one(Hold, run.hold_id, populate_existing=True)
+    hold, captured_minor = await _hold_of(session, run)
     is_theirs = (hold.owner, hold.asset) == (run.user_id, run.asset)
     _require(is_theirs and hold.status in (HoldStatus.PLACED, HoldStatus.CAPTURED), "no hold")
     for line in lines:
         _require(line.hold_id == run.hold_id and line.is_captured, "its money is not in flight")
         _require((line.user_id, line.asset) == (run.user_id, run.asset), "another customer")
     # A line is marked once and for good, so as much is marked as was ever captured.
-    captured = await session.exec(
-        select(func.sum(Payout.amount_minor + Payout.fee_minor)).where(
-            Payout.run_id == run.id, col(Payout.is_captured).is_(True)
-        )
+    _require(captured_minor == hold.captured_minor, "more lines than money in flight")
+
+
+async def _hold_of(session: AsyncSession, run: PayoutRun) -> tuple[Hold, int]:
+    """
+    Return the run's hold, and what its marked lines add up to.
+
+    Both in one statement, which sees the database at one moment: between two of them another batch
+    could take lines of the same run into flight.
+    """
+    marked = (
+        select(func.coalesce(func.sum(Payout.amount_minor + Payout.fee_minor), 0))
+        .where(Payout.run_id == run.id, col(Payout.is_captured).is_(True))
+        .scalar_subquery()
     )
-    _require((captured.one() or 0) == hold.captured_minor, "more lines than money in flight")
+    query = select(Hold, marked).where(Hold.id == run.hold_id)
+    found = await session.exec(query.execution_options(populate_existing=True))
+    hold, captured_minor = found.one()
+    return hold, int(captured_minor)
 
 
 async def _check_approvals(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:
