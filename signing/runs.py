@@ -49,18 +49,7 @@ async def check_lines(session: AsyncSession, lines: Sequence[Payout]) -> None:
 
 async def _check_money(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:
     _require(run.hold_id == derived_id(HOLD, run.id), "another run's hold")
-    # In one statement: another batch of the run may be allocated between two.
-    captured = (
-        select(func.coalesce(func.sum(Payout.amount_minor + Payout.fee_minor), 0))
-        .where(Payout.run_id == run.id, col(Payout.is_captured).is_(True))
-        .scalar_subquery()
-    )
-    found = await session.exec(
-        select(Hold, captured)
-        .where(Hold.id == run.hold_id)
-        .execution_options(populate_existing=True)
-    )
-    hold, captured_minor = found.one()
+    hold, captured_minor = await _hold_of(session, run)
     is_theirs = (hold.owner, hold.asset) == (run.user_id, run.asset)
     _require(is_theirs and hold.status in (HoldStatus.PLACED, HoldStatus.CAPTURED), "no hold")
     for line in lines:
@@ -68,6 +57,24 @@ async def _check_money(session: AsyncSession, run: PayoutRun, lines: Sequence[Pa
         _require((line.user_id, line.asset) == (run.user_id, run.asset), "another customer")
     # A line is marked once and for good, so as much is marked as was ever captured.
     _require(captured_minor == hold.captured_minor, "more lines than money in flight")
+
+
+async def _hold_of(session: AsyncSession, run: PayoutRun) -> tuple[Hold, int]:
+    """
+    Return the run's hold, and what its marked lines add up to.
+
+    Both in one statement, which sees the database at one moment: between two of them another batch
+    could take lines of the same run into flight.
+    """
+    marked = (
+        select(func.coalesce(func.sum(Payout.amount_minor + Payout.fee_minor), 0))
+        .where(Payout.run_id == run.id, col(Payout.is_captured).is_(True))
+        .scalar_subquery()
+    )
+    query = select(Hold, marked).where(Hold.id == run.hold_id)
+    found = await session.exec(query.execution_options(populate_existing=True))
+    hold, captured_minor = found.one()
+    return hold, int(captured_minor)
 
 
 async def _check_approvals(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:

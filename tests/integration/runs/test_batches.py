@@ -1,13 +1,19 @@
 """Lines of runs on their way through batches: shared transactions, one hold, each paid once."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
 
 import pytest
+from sqlalchemy import event
 
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.runs import RunStatus
+from infra.database import Database
 from ledger import chart
 from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
+from outgoing.log import PostgresOutgoingLog
 from tests.support.books import FEE_MINOR, TOKEN, Books
 from tests.support.runs import DISPERSE, Runs, allow_dispersals
 
@@ -105,6 +111,57 @@ class TestPaying:
         await runs.started(100, 200)
         (row,) = await books.transactions(await on_the_wire(books))
         assert (row.amount_minor, row.disperse_address) == (350, DISPERSE)
+
+
+class TestAtTheSameTime:
+    async def test_are_signed_while_others_of_the_run_are_allocated(self, runs: Runs) -> None:
+        books = runs.books
+        await books.execute("UPDATE chain SET batch_size = 1, outputs_max = 2")
+        run_id = await runs.started(*AMOUNTS)
+        first, second = [await books.claim() for _ in range(2)]
+        for batch_id in (first, second):
+            await books.runner.prepare(batch_id)
+        assert await books.log.allocate(first)
+        with after_first_look_at_hold(books.signer_database, lambda: allocate(books, second)):
+            outcome = await books.signer.sign(first)
+        assert (outcome.signed, outcome.refused) == (1, 0)
+        assert [line.is_captured for line in await runs.lines(run_id)] == [True] * 4
+        assert (await books.signer.sign(second)).signed == 1
+        for batch_id in (first, second):
+            await books.runner.broadcast(batch_id)
+        await mined(books, first)
+        await mined(books, second)
+
+
+@contextmanager
+def after_first_look_at_hold(database: Database, act: Callable[[], None]) -> Iterator[None]:
+    """Do something in another transaction right after this one's first look at a hold."""
+    seen: list[str] = []
+
+    def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "FROM hold" in statement and not seen:
+            seen.append(statement)
+            act()
+
+    event.listen(database.engine.sync_engine, "after_cursor_execute", look)
+    try:
+        yield
+    finally:
+        event.remove(database.engine.sync_engine, "after_cursor_execute", look)
+    assert seen, "nobody looked at a hold"
+
+
+def allocate(books: Books, batch_id: str) -> None:
+    """Allocate a batch as another process does, and return when that is committed."""
+
+    async def allocated() -> None:
+        database = Database(books.worker.engine.url.render_as_string(hide_password=False))
+        assert await PostgresOutgoingLog(database, books.clock).allocate(batch_id)
+        await database.close()
+
+    thread = Thread(target=lambda: asyncio.run(allocated()))
+    thread.start()
+    thread.join()
 
 
 class TestGivenUp:
