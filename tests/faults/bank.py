@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from eth_utils.address import to_checksum_address
@@ -14,6 +15,7 @@ from devnet.funding import fund
 from devnet.people import ScriptedUser, enlist
 from devnet.reconcile import reconcile
 from devnet.stack import Stack
+from domain.errors import DatabaseUnavailableError
 from domain.ids import PAYOUT, derived_id
 from domain.payouts import PayoutStatus
 from domain.runs import RunStatus
@@ -77,6 +79,7 @@ class Bank:
         self.lines: list[Asked] = []
         """What runs pay, line by line."""
         self.runs: list[str] = []
+        self.assets: dict[str, Asset] = {}
         self.depositors = Depositors(stack.site)
         self._recipients = self._runs = 0
         self._deposits = 0
@@ -99,6 +102,8 @@ class Bank:
         await fund(self.stack.site, asset_code=ETHER, shares=ether)
         tokens: dict[str | None, int] = {u.user_id: 10_000 * TOKEN_UNIT for u in self.users}
         await fund(self.stack.site, asset_code=TOKEN, shares=tokens)
+        for code in LEAST_MINOR:
+            self.assets[code] = await asset_of(self.stack.site, code)
         bitcoin: dict[str | None, int] = {u.user_id: BTC_UNIT // 10 for u in self.users}
         bitcoin[None] = BTC_UNIT // 10
         # Several coins, so that several batches can be on their way at once.
@@ -142,7 +147,7 @@ class Bank:
     ) -> tuple[ScriptedUser, str]:
         """Have the user with most codes at hand upload a run to new recipients."""
         user = max(self.users, key=lambda u: u.authenticator.codes_at_hand)
-        asset = await asset_of(self.stack.site, asset_code)
+        asset = self.assets[asset_code]
         self._runs += 1
         name = f"{self.name} run {self._runs}"
         least_minor = least_minor or LEAST_MINOR[asset_code]
@@ -204,14 +209,18 @@ class Bank:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         while loop.time() < deadline:
-            known = await self.statuses()
-            is_paid = all(
-                known.get(a.payout_id, PayoutStatus.READY).is_final
-                for a in (*self.asked, *self.lines)
-            )
-            if is_paid and not await self.unfinished() and await self.depositors.are_done():
-                return
+            # The database may be killed while we look.
+            with suppress(DatabaseUnavailableError):
+                if await self._has_ended():
+                    return
             await asyncio.sleep(POLL_S)
+
+    async def _has_ended(self) -> bool:
+        known = await self.statuses()
+        is_paid = all(
+            known.get(a.payout_id, PayoutStatus.READY).is_final for a in (*self.asked, *self.lines)
+        )
+        return is_paid and not await self.unfinished() and await self.depositors.are_done()
 
     async def findings(self) -> Findings:
         """Compare chain, books and what was asked for, payout by payout."""

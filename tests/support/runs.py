@@ -1,6 +1,7 @@
 """Runs of many lines on the books of a test, uploaded and started without the API."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from sqlmodel import col, select
 
@@ -15,10 +16,12 @@ from domain.runs import (
     RunStart,
     RunStatus,
 )
+from infra.database import Database
 from models.payouts import Payout
 from models.runs import PayoutRun, PayoutRunLine
 from runs.desk import PostgresRunDesk
 from tests.support.books import CHAIN, FEE_MINOR, Books
+from tests.support.clocks import MovableClock
 
 FIRST_LINE = 2
 """The header is line 1."""
@@ -35,6 +38,69 @@ async def allow_dispersals(books: Books, *, outputs_max: int = 3) -> None:
     )
 
 
+class AnyBooks(Protocol):
+    """What the books of every chain have."""
+
+    owner: Database
+    worker: Database
+    clock: MovableClock
+
+
+async def store_draft(
+    books: AnyBooks,
+    paid: Sequence[tuple[str, int]],
+    *,
+    asset: str,
+    chain_id: str,
+    fee_minor: int,
+    user_id: str = "u1",
+) -> str:
+    """Store a draft that pays these destinations these amounts, and return its id."""
+    run_id = new_id(PAYOUT_RUN)
+    run = PayoutRun(
+        id=run_id,
+        user_id=user_id,
+        principal=user_id,
+        name="salaries",
+        asset=asset,
+        chain_id=chain_id,
+        priority="normal",
+        content_sha256="00",
+        line_count=len(paid),
+        total_minor=sum(amount_minor for _, amount_minor in paid),
+        fee_total_minor=fee_minor * len(paid),
+        problem_count=0,
+        status=RunStatus.DRAFT,
+        created_at=books.clock.now(),
+        updated_at=books.clock.now(),
+    )
+    async with books.owner.transaction() as session:
+        session.add(run)
+        await session.flush()
+        session.add_all(
+            PayoutRunLine(
+                run_id=run_id,
+                number=number,
+                payout_id=derived_id(PAYOUT, run_id, str(number)),
+                destination=destination,
+                amount_minor=amount_minor,
+            )
+            for number, (destination, amount_minor) in enumerate(paid, FIRST_LINE)
+        )
+    return run_id
+
+
+async def started_run(
+    books: AnyBooks, paid: Sequence[tuple[str, int]], *, asset: str, chain_id: str, fee_minor: int
+) -> str:
+    """Store a draft, start it, and return its id; the policy of these books asks nobody."""
+    run_id = await store_draft(books, paid, asset=asset, chain_id=chain_id, fee_minor=fee_minor)
+    desk = PostgresRunDesk(books.worker, books.clock)
+    acceptance = await desk.start(RunStart(run_id, "u1", run_id))
+    assert acceptance.reason_code is None, acceptance.reason
+    return run_id
+
+
 class Runs:
     """What a test does with runs of one set of books."""
 
@@ -46,38 +112,10 @@ class Runs:
         self, amounts_minor: Sequence[int], *, asset: str = "ETH", user_id: str = "u1"
     ) -> str:
         """Store a draft that pays these amounts to as many strangers."""
-        run_id = new_id(PAYOUT_RUN)
-        run = PayoutRun(
-            id=run_id,
-            user_id=user_id,
-            principal=user_id,
-            name="salaries",
-            asset=asset,
-            chain_id=CHAIN,
-            priority="normal",
-            content_sha256="00",
-            line_count=len(amounts_minor),
-            total_minor=sum(amounts_minor),
-            fee_total_minor=FEE_MINOR * len(amounts_minor),
-            problem_count=0,
-            status=RunStatus.DRAFT,
-            created_at=self.books.clock.now(),
-            updated_at=self.books.clock.now(),
+        paid = [(stranger(n), amount) for n, amount in enumerate(amounts_minor, FIRST_LINE)]
+        return await store_draft(
+            self.books, paid, asset=asset, chain_id=CHAIN, fee_minor=FEE_MINOR, user_id=user_id
         )
-        async with self.books.owner.transaction() as session:
-            session.add(run)
-            await session.flush()
-            session.add_all(
-                PayoutRunLine(
-                    run_id=run_id,
-                    number=number,
-                    payout_id=derived_id(PAYOUT, run_id, str(number)),
-                    destination=stranger(number),
-                    amount_minor=amount_minor,
-                )
-                for number, amount_minor in enumerate(amounts_minor, FIRST_LINE)
-            )
-        return run_id
 
     async def start(self, run_id: str, *, key: str = "key") -> RunAcceptance:
         return await self.desk.start(RunStart(run_id, "u1", key))
