@@ -301,10 +301,20 @@ def _outflow_postings(
 
 
 async def _open_count(session: AsyncSession, batch_id: str) -> int:
+    """
+    Return how much of a batch is not in the books yet.
+
+    That includes what the watcher confirmed after this unit of work had looked for it: if the
+    batch's workflow ended now, nobody would ever post it.
+    """
     found = await session.exec(
         select(func.count())
         .select_from(ChainTransaction)
-        .where(ChainTransaction.batch_id == batch_id, col(ChainTransaction.status).in_(OPEN))
+        .where(
+            ChainTransaction.batch_id == batch_id,
+            col(ChainTransaction.status).in_(OPEN)
+            | (col(ChainTransaction.status).in_(SETTLEABLE) & unbooked()),
+        )
     )
     return found.one()
 

@@ -1,7 +1,7 @@
 """Lines of runs on their way through batches: shared transactions, one hold, each paid once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from threading import Thread
 
@@ -122,7 +122,9 @@ class TestAtTheSameTime:
         for batch_id in (first, second):
             await books.runner.prepare(batch_id)
         assert await books.log.allocate(first)
-        with after_first_look_at_hold(books.signer_database, lambda: allocate(books, second)):
+        with after_first_look(
+            books.signer_database, "hold", lambda: in_a_thread(allocated(books, second))
+        ):
             outcome = await books.signer.sign(first)
         assert (outcome.signed, outcome.refused) == (1, 0)
         assert [line.is_captured for line in await runs.lines(run_id)] == [True] * 4
@@ -132,14 +134,33 @@ class TestAtTheSameTime:
         await mined(books, first)
         await mined(books, second)
 
+    async def test_are_settled_though_the_watcher_confirms_meanwhile(self, runs: Runs) -> None:
+        """What is confirmed while others of its batch are posted is not forgotten with it."""
+        books = runs.books
+        run_id = await runs.started(*AMOUNTS)
+        batch_id = await on_the_wire(books)
+        books.chain.mine(3)
+        await books.watch.watch_once()
+        late = (await books.transactions(batch_id))[-1]
+        statement = "UPDATE chain_transaction SET status = '{}' WHERE id = '{}'"
+        await books.execute(statement.format(ChainTransactionStatus.MINED, late.id))
+        confirm = statement.format(ChainTransactionStatus.CONFIRMED, late.id)
+        with after_first_look(
+            books.worker, "chain_transaction", lambda: in_a_thread(executed(books, confirm))
+        ):
+            outcome = await books.log.settle(batch_id)
+        assert not outcome.is_done
+        assert (await books.log.settle(batch_id)).is_done
+        assert (await runs.desk.advance(run_id)).lines == {"settled": 4}
+
 
 @contextmanager
-def after_first_look_at_hold(database: Database, act: Callable[[], None]) -> Iterator[None]:
-    """Do something in another transaction right after this one's first look at a hold."""
+def after_first_look(database: Database, table: str, act: Callable[[], None]) -> Iterator[None]:
+    """Do something in another transaction right after this one's first look at a table."""
     seen: list[str] = []
 
     def look(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if "FROM hold" in statement and not seen:
+        if f"FROM {table} " in statement.replace("\n", " ") + " " and not seen:
             seen.append(statement)
             act()
 
@@ -148,18 +169,27 @@ def after_first_look_at_hold(database: Database, act: Callable[[], None]) -> Ite
         yield
     finally:
         event.remove(database.engine.sync_engine, "after_cursor_execute", look)
-    assert seen, "nobody looked at a hold"
+    assert seen, f"nobody looked at {table}"
 
 
-def allocate(books: Books, batch_id: str) -> None:
-    """Allocate a batch as another process does, and return when that is committed."""
+async def allocated(books: Books, batch_id: str) -> None:
+    """Allocate a batch as another process does."""
+    database = Database(books.worker.engine.url.render_as_string(hide_password=False))
+    assert await PostgresOutgoingLog(database, books.clock).allocate(batch_id)
+    await database.close()
 
-    async def allocated() -> None:
-        database = Database(books.worker.engine.url.render_as_string(hide_password=False))
-        assert await PostgresOutgoingLog(database, books.clock).allocate(batch_id)
-        await database.close()
 
-    thread = Thread(target=lambda: asyncio.run(allocated()))
+async def executed(books: Books, statement: str) -> None:
+    """Run SQL as the superuser, on a connection of its own."""
+    database = Database(books.owner.engine.url.render_as_string(hide_password=False))
+    async with database.statement() as connection:
+        await connection.exec_driver_sql(statement)
+    await database.close()
+
+
+def in_a_thread(work: Coroutine[None, None, None]) -> None:
+    """Return when this is done, and committed, elsewhere."""
+    thread = Thread(target=asyncio.run, args=(work,))
     thread.start()
     thread.join()
 
