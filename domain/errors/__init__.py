@@ -110,6 +110,11 @@ from domain.errors.requests import (
     UnsupportedMediaTypeError,
     ValidationError,
 )
+from domain.errors.transactions import (
+    StatementNotFoundError,
+    StatementTooLongError,
+    TransactionNotFoundError,
+)
 
 __all__ = [
     "AccountNotReadyError",
@@ -185,7 +190,10 @@ __all__ = [
     "SessionExpiredError",
     "SignerCeilingError",
     "SigningRefusedError",
+    "StatementNotFoundError",
+    "StatementTooLongError",
     "StrongroomError",
+    "TransactionNotFoundError",
     "TransientError",
     "UnbalancedTransactionError",
     "UnknownAssetError",
