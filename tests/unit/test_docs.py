@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings
 from sqlmodel import SQLModel
 
 from api.app import create_app
+from api.event_stream import Close
 from api.problems import problem_type
 from cli.main import app as command_line
 from domain.errors import StrongroomError
@@ -279,6 +280,9 @@ class TestEvents:
         listed = {row[0]: row[1] for row in rows("events.md") if "." in row[0]}
 
         assert listed == dict(KINDS)
+
+    def test_explain_every_way_in_which_the_stream_ends(self) -> None:
+        assert {str(code.value) for code in Close} <= set(first_cells("events.md"))
 
 
 class TestWorkflows:
