@@ -18,6 +18,7 @@ from api.routers import (
     chains,
     deposit_addresses,
     deposits,
+    events,
     fees,
     freezes,
     operations,
@@ -60,6 +61,7 @@ ROUTERS = (
     rescans.router,
     sweeps.router,
     freezes.router,
+    events.router,
     operations.router,
 )
 

@@ -37,6 +37,7 @@ TAGS: Final = [
     {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},
     {"name": "freezes", "description": "Users whose deposit was taken back."},
+    {"name": "events", "description": "What happened, as a list; a websocket tells it too."},
     {"name": "operations", "description": "Health, metrics, and the Temporal UI's codec."},
 ]
 

@@ -12,6 +12,7 @@ from temporalio.converter import PayloadCodec
 from temporalio.service import RPCError
 
 from api.deposit_stream import StreamSlots
+from api.event_hub import EventHub
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
 from api.run_requests import RunRequests
@@ -46,6 +47,12 @@ class AppState:
     clock: Clock = field(default_factory=SystemClock)
     stream_slots: StreamSlots = field(default_factory=StreamSlots)
     upload_slots: UploadSlots = field(default_factory=UploadSlots)
+    event_hub: EventHub = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what follows from the others."""
+        hub = EventHub(self.database, self.settings.stream_interval)
+        object.__setattr__(self, "event_hub", hub)
 
     @property
     def payout_workflows(self) -> PayoutWorkflows:

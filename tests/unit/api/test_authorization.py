@@ -119,6 +119,7 @@ TABLE = {
     "GET /v1/chains/{chain_id}/rescans/{rescan_id}": STAFF,
     "GET /v1/freezes":              STAFF,
     "POST /v1/users/{user_id}/freezes/lift": OPERATE,
+    "GET /v1/events":               READ,
     "GET /health":                  PUBLIC,
     "GET /ready":                   PUBLIC,
     "GET /metrics":                 PUBLIC,
@@ -155,6 +156,10 @@ AUTHORIZATION_CODES = {
 DOCUMENTATION = {"GET /openapi.json", "GET /docs", "GET /docs/oauth2-redirect"}
 
 
+# Who may open a websocket is said by its first message; its own tests hold that.
+SOCKETS = {"/v1/stream"}
+
+
 def routes_of(app: FastAPI) -> set[str]:
     return {
         f"{method} {route.path}"
@@ -174,6 +179,11 @@ async def verdict(client: httpx.AsyncClient, row: str) -> str:
 class TestAuthorization:
     def test_has_a_row_for_every_route(self, app: FastAPI) -> None:
         assert routes_of(app) == set(TABLE)
+
+    def test_knows_every_websocket(self, app: FastAPI) -> None:
+        found = {route.path for route in iter_route_contexts(app.routes) if route.methods is None}
+
+        assert {path for path in found if path is not None and path.startswith("/v1")} == SOCKETS
 
     @pytest.mark.parametrize("row", TABLE)
     async def test_lets_callers_through_as_the_table_says(
