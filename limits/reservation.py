@@ -55,8 +55,14 @@ async def reserve(
     if (await session.exec(select(LimitUsage.id).where(LimitUsage.key == key))).first():
         return
     # Read behind the lock: whoever had it before has committed what they used.
-    await _check(
-        session, user_id, operation, asset=asset, amount_minor=amount_minor, times=times, at=at
+    await check_limits(
+        session,
+        user_id=user_id,
+        operation=operation,
+        asset=asset,
+        amount_minor=amount_minor,
+        at=at,
+        times=times,
     )
     session.add(
         LimitUsage(
@@ -72,6 +78,40 @@ async def reserve(
         )
     )
     await session.flush()
+
+
+async def check_limits(
+    session: AsyncSession,
+    *,
+    user_id: str,
+    operation: Operation,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+    times: int = 1,
+) -> None:
+    """
+    Pass if a reservation would, were it made now by nobody else; nothing is locked or counted.
+
+    Raises:
+        LimitExceededError: As ``reserve`` raises it.
+    """
+    stored = await current_limits(session)
+    level = await level_of(session, user_id)
+    limits = [limit for limit in stored.document.of(level, operation) if limit.counts(asset)]
+    if not limits:
+        return
+    uses = await uses_of(session, user_id, operation=operation, at=at)
+    for limit in limits:
+        used_count, used_minor = counted(uses, limit)
+        excess_count = _excess(limit.count, used_count + times)
+        excess_minor = _excess(limit.amount_cap_minor, used_minor + amount_minor)
+        if excess_count or excess_minor:
+            standing = LimitStanding(limit, used_count, used_minor, None)
+            again_at = await freed_at(
+                session, user_id, limit, at=at, count=excess_count, amount_minor=excess_minor
+            )
+            raise LimitExceededError(await _refusal(session, standing, again_at))
 
 
 async def give_back(session: AsyncSession, resource_id: str) -> None:
@@ -119,34 +159,6 @@ async def _lock(session: AsyncSession, user_id: str, operation: Operation) -> No
         .values(user_id=user_id, operation=operation, reservations=1)
         .on_conflict_do_update(index_elements=["user_id", "operation"], set_=taken)
     )
-
-
-async def _check(
-    session: AsyncSession,
-    user_id: str,
-    operation: Operation,
-    *,
-    asset: str,
-    amount_minor: int,
-    times: int,
-    at: datetime,
-) -> None:
-    stored = await current_limits(session)
-    level = await level_of(session, user_id)
-    limits = [limit for limit in stored.document.of(level, operation) if limit.counts(asset)]
-    if not limits:
-        return
-    uses = await uses_of(session, user_id, operation=operation, at=at)
-    for limit in limits:
-        used_count, used_minor = counted(uses, limit)
-        excess_count = _excess(limit.count, used_count + times)
-        excess_minor = _excess(limit.amount_cap_minor, used_minor + amount_minor)
-        if excess_count or excess_minor:
-            standing = LimitStanding(limit, used_count, used_minor, None)
-            again_at = await freed_at(
-                session, user_id, limit, at=at, count=excess_count, amount_minor=excess_minor
-            )
-            raise LimitExceededError(await _refusal(session, standing, again_at))
 
 
 def _excess(cap: int | None, wanted: int) -> int:

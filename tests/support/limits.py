@@ -1,10 +1,10 @@
 """Limits on test books: a table, a user's level, and holds that use them."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from domain.errors import LimitExceededError
+from domain.errors import DatabaseUnavailableError, LimitExceededError
 from domain.limits import LimitStanding, Operation, parse_limits
 from ledger import rules
 from ledger.service import Ledger
@@ -13,6 +13,8 @@ from limits.reservation import reserve
 from limits.standing import standing
 from models.kyc import KycLevel
 from tests.support.books import Books
+
+DEADLOCK = "40P01"
 
 
 def row(level: int = 0, *, asset: str = "ETH", window: str = "24h", **caps: Any) -> dict[str, Any]:
@@ -69,6 +71,17 @@ async def frozen(
     except LimitExceededError:
         return False
     return True
+
+
+async def patiently[Answer](ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask again while there is no connection to be had; a deadlock is a failure."""
+    while True:
+        try:
+            return await ask()
+        except DatabaseUnavailableError as error:
+            cause = getattr(error.__cause__, "orig", error.__cause__)
+            if getattr(cause, "sqlstate", None) == DEADLOCK:
+                raise
 
 
 async def release(
