@@ -42,7 +42,7 @@ from models.chain_transactions import ChainTransaction
 from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
 from payouts.book import check_in_book
-from payouts.history import locked_payout, move, outcome_of
+from payouts.history import begin, locked_payout, move, outcome_of
 from payouts.money import return_postings
 from payouts.policy import PolicyVersion, current_policy
 from payouts.screening import PostgresScreener, check_allowed
@@ -103,8 +103,7 @@ class PostgresPayoutDesk:
             await check_not_frozen(session, request.user_id)
             policy = await current_policy(session)
             payout = self._new_payout(request, target, policy)
-            session.add(payout)
-            session.add(PayoutEvent(payout_id=payout.id, status=payout.status))
+            begin(session, payout)
             await session.flush()
             limits = limit_reservations(
                 policy.document,

@@ -11,12 +11,14 @@ from domain.limits import Operation
 from domain.payouts import PayoutStatus
 from domain.policy import limit_reservations, requirement
 from domain.runs import RunStart, RunStatus
+from events.outbox import publish
 from ledger import rules
 from ledger.service import Ledger
 from limits.reservation import reserve
 from models.runs import PayoutRun
 from payouts.policy import current_policy
 from runs.moves import content_hash
+from runs.news import run_event
 from runs.startable import check_startable
 
 _INSERT_PAYOUTS = text("""
@@ -77,7 +79,7 @@ async def freeze(session: AsyncSession, run: PayoutRun, request: RunStart, *, cl
     run.policy_version, run.approvals_required = policy.version, needed.approvals
     run.approval_expires_at, run.hold_id = expires_at, hold_id
     run.started_at = run.updated_at = now
-    await session.flush()
+    await publish(session, run_event(run))
     await _hold(session, run, at=now)
 
 
