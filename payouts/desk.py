@@ -21,9 +21,9 @@ from domain.errors import (
     RequestError,
     StrongroomError,
     WalletFrozenError,
-    error_by_code,
 )
 from domain.ids import HOLD, derived_id
+from domain.limits import Operation
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -37,8 +37,9 @@ from domain.ports import AddressScreener
 from infra.database import Database
 from ledger import rules
 from ledger.service import Ledger
+from limits.reservation import reserve
 from models.chain_transactions import ChainTransaction
-from models.payouts import Payout
+from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
 from payouts.book import check_in_book
 from payouts.history import begin, locked_payout, move, outcome_of
@@ -87,7 +88,7 @@ class PostgresPayoutDesk:
     async def _try_freeze(self, request: PayoutRequest) -> Acceptance:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return _acceptance(known)
+                return await _acceptance(session, known)
             target = await _target(session, request)
             await check_in_book(
                 session,
@@ -120,8 +121,18 @@ class PostgresPayoutDesk:
                 expires_at=payout.approval_expires_at,
                 at=payout.created_at,
             )
+            await reserve(
+                session,
+                user_id=payout.user_id,
+                operation=Operation.PAYOUT,
+                asset=payout.asset,
+                amount_minor=payout.amount_minor,
+                at=payout.created_at,
+                hold_id=payout.hold_id,
+                resource_id=payout.id,
+            )
             await Ledger.post_in(session, [posting])
-            return _acceptance(payout)
+            return await _acceptance(session, payout)
 
     def _new_payout(
         self, request: PayoutRequest, target: PayoutTarget, policy: PolicyVersion
@@ -157,7 +168,7 @@ class PostgresPayoutDesk:
         """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return _acceptance(known)
+                return await _acceptance(session, known)
             target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
@@ -171,7 +182,7 @@ class PostgresPayoutDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return _acceptance(payout)
+            return await _acceptance(session, payout)
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Record an approver's decision; see ``payouts.approvals``."""
@@ -239,17 +250,28 @@ async def _target(session: AsyncSession, request: PayoutRequest) -> PayoutTarget
     )
 
 
-def _acceptance(payout: Payout) -> Acceptance:
-    refusal = error_by_code(payout.reason_code) if payout.reason_code else None
+async def _acceptance(session: AsyncSession, payout: Payout) -> Acceptance:
+    is_refused = payout.status == PayoutStatus.REFUSED
     return Acceptance(
         payout_id=payout.id,
         status=PayoutStatus(payout.status),
         request_hash=payout.request_hash,
         reason_code=payout.reason_code,
-        reason=refusal.title if refusal else None,
+        reason=await _why_refused(session, payout) if is_refused else None,
         approvals_required=payout.approvals_required,
         approval_expires_at=payout.approval_expires_at,
     )
+
+
+async def _why_refused(session: AsyncSession, payout: Payout) -> str | None:
+    """Return what was said at the first time, so that every repeat says it too."""
+    await session.flush()
+    found = await session.exec(
+        select(PayoutEvent.detail).where(
+            PayoutEvent.payout_id == payout.id, PayoutEvent.status == PayoutStatus.REFUSED
+        )
+    )
+    return found.first()
 
 
 def _refusal(request: PayoutRequest, error: StrongroomError) -> Acceptance:
