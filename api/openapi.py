@@ -23,6 +23,7 @@ TAGS: Final = [
     {"name": "admins", "description": "Who holds which role."},
     {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
+    {"name": "transfers", "description": "Money between users: handles, transfers, requests."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
     {
         "name": "address-book",
