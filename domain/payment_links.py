@@ -7,6 +7,7 @@ stands in a link is refused, so that no two readers take it for two different pa
 
 import re
 from dataclasses import dataclass
+from typing import override
 from urllib.parse import parse_qsl, urlencode
 
 from domain.errors import InvalidAmountError, InvalidHandleError, InvalidPaymentLinkError
@@ -33,6 +34,7 @@ class PaymentLink:
     amount_minor: int | None = None
     money_request_id: str | None = None
 
+    @override
     def __str__(self) -> str:
         """Return the link."""
         parts = {

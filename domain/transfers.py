@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import override
 
 from domain.errors import InvalidHandleError
 
@@ -66,6 +67,7 @@ class Recipient:
     user_id: str | None = None
     handle: str | None = None
 
+    @override
     def __str__(self) -> str:
         """Return the form that people and links use."""
         return f"@{self.handle}" if self.handle is not None else str(self.user_id)

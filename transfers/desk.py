@@ -113,7 +113,10 @@ async def _completed(
     asked = await session.get(MoneyRequest, request.money_request_id, with_for_update=True)
     if asked is None or asked.payer_id not in (None, request.user_id):
         raise MoneyRequestNotFoundError
-    if present_status(asked.status, expires_at=asked.expires_at, now=now) != MoneyRequestStatus.OPEN:
+    if (
+        present_status(asked.status, expires_at=asked.expires_at, now=now)
+        != MoneyRequestStatus.OPEN
+    ):
         raise state_error(asked, now=now)
     if request.asset not in (None, asked.asset):
         msg = f"The money request asks for {asked.asset}."

@@ -1,11 +1,10 @@
 """
 Asking for money, and saying no: of one user, or of whoever has the link.
 
-Paying is a transfer (``transfers.desk``); the database ends the request with it, exactly once. Nothing
-runs when a request runs out: its time is compared whenever somebody looks or pays.
+Paying is a transfer (``transfers.desk``); the database ends the request with it, exactly once.
+Nothing runs when a request runs out: its time is compared whenever somebody looks or pays.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import func
@@ -168,7 +167,10 @@ def _end(row: MoneyRequest, status: MoneyRequestStatus, *, now: datetime) -> boo
     """End a request; return whether this call did."""
     if row.status == status:
         return False
-    if present_status(row.status, expires_at=row.expires_at, now=now) is not MoneyRequestStatus.OPEN:
+    if (
+        present_status(row.status, expires_at=row.expires_at, now=now)
+        is not MoneyRequestStatus.OPEN
+    ):
         raise state_error(row, now=now)
     row.status, row.updated_at = status, now
     return True

@@ -124,7 +124,7 @@ def _requests() -> Any:
     asked, asker = aliased(UserHandle), aliased(UserHandle)
     return (
         select(MoneyRequest, Transfer.id, Transfer.user_id, asker.shown)
-        .add_columns(asked.shown)
+        .add_columns(col(asked.shown))
         .outerjoin(Transfer, col(Transfer.money_request_id) == col(MoneyRequest.id))
         .outerjoin(
             asker,

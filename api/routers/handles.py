@@ -44,9 +44,7 @@ router = APIRouter(prefix="/v1/handles", tags=["transfers"])
 async def choose_handle(body: HandleBody, principal: SessionPrincipal, state: State) -> HandleView:
     """Choose the handle under which the caller can be paid, or another one after a while."""
     async with state.database.transaction() as session:
-        row = await handles.choose(
-            session, principal.user_id, body.handle, now=state.clock.now()
-        )
+        row = await handles.choose(session, principal.user_id, body.handle, now=state.clock.now())
     return HandleView.of(row, link=str(PaymentLink(_own(row))))
 
 

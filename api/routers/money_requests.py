@@ -183,9 +183,7 @@ async def pay_money_request(
     return await transfer_detail(state, made.id, principal)
 
 
-@router.post(
-    "/{request_id}/decline", responses=problem_responses(*_ONE, MoneyRequestStateError)
-)
+@router.post("/{request_id}/decline", responses=problem_responses(*_ONE, MoneyRequestStateError))
 async def decline_money_request(
     request_id: MoneyRequestPath, principal: PayoutsWritePrincipal, state: State
 ) -> MoneyRequestView:
