@@ -103,6 +103,12 @@ BEGIN
         refusal := 'permit_refused';
     ELSIF posting - 'effective_at' IS DISTINCT FROM transfer_posting(t) THEN
         refusal := 'invariant_violated';
+    ELSIF NOT EXISTS (
+        SELECT 1 FROM limit_usage u
+        WHERE u.resource_id = t.id AND u.operation = 'send' AND u.user_id = t.user_id
+          AND u.asset = t.asset AND u.amount_minor = t.amount_minor AND u.times = 1
+    ) THEN
+        refusal := 'invariant_violated';
     ELSE
         refusal := transfer_refusal(t);
         IF refusal IS NULL AND t.money_request_id IS NOT NULL THEN
@@ -141,6 +147,20 @@ END $$;
 CREATE TRIGGER keep_money_request BEFORE INSERT OR UPDATE ON money_request FOR EACH ROW
     EXECUTE FUNCTION keep_money_request();
 
+-- The API counts transfers against limits. It gives nothing back, and touches no other operation.
+CREATE FUNCTION keep_usage() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_user = 'strongroom_api' THEN
+        RAISE EXCEPTION 'permission denied: the API reserves limits of transfers alone'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN new;
+END $$;
+
+CREATE TRIGGER keep_usage BEFORE INSERT ON limit_usage FOR EACH ROW
+    WHEN (new.operation <> 'send' OR new.hold_id IS NOT NULL OR new.amount_minor < 0 OR new.times < 1)
+    EXECUTE FUNCTION keep_usage();
+
 -- A handle goes to somebody else a year after it was given up, and not before.
 CREATE FUNCTION keep_handle() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -160,12 +180,16 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer_event
 REVOKE EXECUTE ON FUNCTION permit_holds(text, bytea, text),
     permit_key_register(text, bytea, bytea, text, bytea), transfer_content(transfer),
     transfer_posting(transfer), transfer_refusal(transfer), money_request_refusal(transfer),
-    transfer_make(jsonb, jsonb, text, bytea), keep_money_request(), keep_handle() FROM PUBLIC;
+    transfer_make(jsonb, jsonb, text, bytea), keep_money_request(), keep_usage(),
+    keep_handle() FROM PUBLIC;
 
 GRANT SELECT ON transfer, transfer_event, money_request, user_handle
     TO strongroom_api, strongroom_worker, strongroom_signer;
 GRANT EXECUTE ON FUNCTION transfer_make(jsonb, jsonb, text, bytea),
     permit_key_register(text, bytea, bytea, text, bytea) TO strongroom_api;
+GRANT INSERT ON limit_usage, limit_lock TO strongroom_api;
+GRANT UPDATE (reservations) ON limit_lock TO strongroom_api;
+GRANT USAGE ON SEQUENCE limit_usage_id_seq TO strongroom_api;
 GRANT INSERT, UPDATE (status, updated_at) ON money_request TO strongroom_api;
 GRANT INSERT, UPDATE (shown, user_id, claimed_at, released_at) ON user_handle TO strongroom_api;
 GRANT SELECT, INSERT, UPDATE (busy_until) ON lookup_throttle TO strongroom_api;

@@ -1,7 +1,8 @@
-"""Users who send each other money: the API in this process, as its own database role, no Temporal."""
+"""Users who send each other money: the API in this process as its own database role."""
 
 import json
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -10,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.ids import new_id
+from domain.errors import StrongroomError
+from domain.ids import TRANSFER, derived_id, new_id
+from domain.transfers import Recipient, TransferRequest
 from identity.services import Identity
 from infra.database import Database
 from ledger.queries import asset_sums, customer_balances
@@ -26,6 +30,7 @@ from tests.support.bank import CATALOG, fund
 from tests.support.books import as_role
 from tests.support.clocks import MovableClock
 from tests.support.identity import Person, identity_for_tests, new_person
+from transfers.desk import TransferDesk
 
 FUNDS_MINOR = 10_000
 
@@ -98,6 +103,39 @@ class Street:
         key = key or new_id("key")
         return await self.call("POST", "/v1/money-requests", person, said, key=key)
 
+    @property
+    def desk(self) -> TransferDesk:
+        """The transfer desk itself, as the API's role."""
+        return TransferDesk(self.api, self.clock, self.identity.permits)
+
+    async def sent(
+        self,
+        sender: Person,
+        recipient: Person | None,
+        amount_minor: int | None = 1,
+        *,
+        asset: str | None = "ETH",
+        key: str | None = None,
+        money_request_id: str | None = None,
+    ) -> Transfer | StrongroomError:
+        """Send by the desk, as somebody whose second factor is good; return what became of it."""
+        key = key or new_id("key")
+        request = TransferRequest(
+            transfer_id=derived_id(TRANSFER, sender.id, key),
+            user_id=sender.id,
+            principal=sender.id,
+            idempotency_key=key,
+            request_hash=f"{recipient and recipient.id}:{amount_minor}",
+            recipient=None if recipient is None else Recipient(user_id=recipient.id),
+            asset=asset,
+            amount_minor=amount_minor,
+            money_request_id=money_request_id,
+        )
+        try:
+            return await self.desk.send(request, spend=approve)
+        except StrongroomError as error:
+            return error
+
     async def available(self, person: Person, asset: str = "ETH") -> int:
         async with self.owner.transaction() as session:
             found = {b.asset: b for b in await customer_balances(session, person.id)}
@@ -122,9 +160,9 @@ class Street:
             )
             return [(event.kind, event.resource_id) for event in found]
 
-    async def execute(self, *statements: str) -> None:
-        """Run SQL as the superuser."""
-        async with self.owner.transaction() as session:
+    async def execute(self, *statements: str, database: Database | None = None) -> None:
+        """Run SQL as the superuser, or as whose database this is."""
+        async with (database or self.owner).transaction() as session:
             connection = await session.connection()
             for statement in statements:
                 await connection.exec_driver_sql(statement)
@@ -134,6 +172,17 @@ class Street:
         async with self.owner.snapshot() as session:
             assert set((await asset_sums(session)).values()) <= {0}
             assert [step.broken async for step in verify(session)][-1] is None
+
+
+async def approve(session: AsyncSession) -> str:
+    """Take any second factor for good."""
+    del session
+    return "totp"
+
+
+def codes(outcomes: Iterable[Transfer | StrongroomError]) -> Counter[str]:
+    """Count what became of transfers: the refusals by code, and those made."""
+    return Counter(o.code if isinstance(o, StrongroomError) else "made" for o in outcomes)
 
 
 @asynccontextmanager

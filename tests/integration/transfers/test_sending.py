@@ -1,9 +1,8 @@
 """Sending money to another user: what is moved, what is refused, and that it happens once."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
-
-import pytest
 
 from domain.ids import new_id
 from domain.money import UINT256_MAX
@@ -136,17 +135,20 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 class TestRefusal:
-    @pytest.mark.parametrize(("changed", "code"), REFUSED, ids=[str(c) for c, _ in REFUSED])
-    async def test_leaves_the_books_alone(
-        self, street: Street, changed: dict[str, Any], code: str
-    ) -> None:
+    async def test_leaves_the_books_alone(self, street: Street) -> None:
         ada, bob = await street.named("ada"), await street.named("bob")
+        allowed = []
+        for changed, code in REFUSED:
+            # A while later each time: what is not found uses up what one may look up.
+            street.clock.advance(timedelta(minutes=1))
+            answer = await street.send(ada, **({"to": "@bob"} | changed))
+            if answer.json().get("code") != code:
+                allowed.append((changed, code, answer.json()))
 
-        answer = await street.send(ada, **({"to": "@bob"} | changed))
-
-        assert code_of(answer) == code
+        assert allowed == []
         assert await street.available(ada) == await street.available(bob) == FUNDS_MINOR
-        assert await street.transfers() == await street.posted() == []
+        assert not await street.transfers()
+        assert not await street.posted()
         assert await street.events(ada) == await street.events(bob) == []
 
     async def test_uses_no_code_up(self, street: Street) -> None:
@@ -208,7 +210,9 @@ class TestSecondFactor:
         body = {"to": bob.id, "asset": "ETH", "amount": "100"}
 
         without = await street.call("POST", "/v1/transfers", ada, body, key="k")
-        wrong = await street.call("POST", "/v1/transfers", ada, body, key="k", code=ada.wrong_code())
+        wrong = await street.call(
+            "POST", "/v1/transfers", ada, body, key="k", code=ada.wrong_code()
+        )
 
         assert code_of(without) == "second_factor_required"
         assert code_of(wrong) == "second_factor_invalid"
@@ -303,6 +307,9 @@ class TestIdempotencyKey:
     async def test_of_two_users_are_two(self, street: Street) -> None:
         ada, bob, eve = [await street.person(name) for name in ("ada", "bob", "eve")]
 
-        first, second = await street.send(ada, eve.id, key="k"), await street.send(bob, eve.id, key="k")
+        first, second = (
+            await street.send(ada, eve.id, key="k"),
+            await street.send(bob, eve.id, key="k"),
+        )
 
         assert first.json()["id"] != second.json()["id"]
