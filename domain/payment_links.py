@@ -105,7 +105,7 @@ def _parameters(query: str) -> dict[str, str]:
     except ValueError:
         raise InvalidPaymentLinkError from None
     said = dict(pairs)
-    if len(said) != len(pairs) or not said.keys() <= _NAMES:
+    if not pairs or len(said) != len(pairs) or not said.keys() <= _NAMES:
         raise InvalidPaymentLinkError
     return said
 

@@ -160,12 +160,12 @@ class Street:
             )
             return [(event.kind, event.resource_id) for event in found]
 
-    async def execute(self, *statements: str, database: Database | None = None) -> None:
+    async def execute(
+        self, statement: str, *parameters: object, database: Database | None = None
+    ) -> None:
         """Run SQL as the superuser, or as whose database this is."""
         async with (database or self.owner).transaction() as session:
-            connection = await session.connection()
-            for statement in statements:
-                await connection.exec_driver_sql(statement)
+            await (await session.connection()).exec_driver_sql(statement, parameters or None)
 
     async def assert_sound(self) -> None:
         """Check that money is conserved and the hash chain whole."""

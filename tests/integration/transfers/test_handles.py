@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 from sqlalchemy.exc import DBAPIError
 
 from domain.errors import RecipientNotFoundError, StrongroomError
@@ -39,7 +40,7 @@ class TestHandle:
 
     async def test_is_refused_where_it_is_malformed_or_reserved(self, street: Street) -> None:
         ada = await street.person("ada")
-        malformed = ("ab", "x" * 31, "a-b", "@ada", "ad a", "ädä", "аda", "ada\n", "", None, 7)
+        malformed = ("ab", "x" * 31, "a-b", "@ada", "ad a", "ädä", "\u0430da", "ada\n", "", None, 7)
         reserved = ("Support", "strongroom", "s_u_p_p_o_r_t", "___", f"usr_{'0' * 26}")
 
         codes = {code_of(await choose(street, ada, handle)) for handle in malformed}
@@ -102,14 +103,10 @@ class TestHandle:
     async def test_is_kept_by_the_database_too(self, street: Street) -> None:
         await street.named("ada")
         bob = await street.person("bob")
-        stolen = f"UPDATE user_handle SET user_id = '{bob.id}' WHERE name = 'ada'"
+        stolen = "UPDATE user_handle SET user_id = %s WHERE name = 'ada'"
 
-        try:
-            await street.execute(stolen, database=street.api)
-        except DBAPIError as error:
-            refused = getattr(error.orig, "sqlstate", None)
-
-        assert refused == "SR009"
+        with pytest.raises(DBAPIError, match="a handle is kept for a year"):
+            await street.execute(stolen, bob.id, database=street.api)
 
     async def test_has_a_qr_code(self, street: Street) -> None:
         ada = await street.named("ada")
@@ -135,13 +132,12 @@ class TestLookup:
 
     async def test_does_not_tell_a_disabled_user_from_nobody(self, street: Street) -> None:
         ada, bob = await street.named("ada"), await street.person("bob")
-        await street.execute(f"UPDATE app_user SET disabled_at = now() WHERE id = '{ada.id}'")
+        await street.execute("UPDATE app_user SET disabled_at = now() WHERE id = %s", ada.id)
 
         answers = [await street.get(f"/v1/handles/{who}", bob) for who in ("@ada", "@nobody")]
 
-        assert [a.json() | {"instance": ""} for a in answers][0] == (
-            answers[1].json() | {"instance": ""}
-        )
+        disabled, nobody = [answer.json() | {"instance": ""} for answer in answers]
+        assert disabled == nobody
 
     async def test_is_slowed_down_for_who_guesses(self, street: Street) -> None:
         ada, bob = await street.named("ada"), await street.named("bob")

@@ -164,15 +164,15 @@ class TestRefusal:
 
     async def test_of_a_frozen_sender_but_not_of_a_frozen_recipient(self, street: Street) -> None:
         ada, bob = await street.person("ada"), await street.person("bob")
-        freeze = "INSERT INTO user_freeze (id, user_id, created_at) VALUES ('f', '{}', now())"
-        await street.execute(freeze.format(ada.id))
+        freeze = "INSERT INTO user_freeze (id, user_id, created_at) VALUES ('f', %s, now())"
+        await street.execute(freeze, ada.id)
 
         assert code_of(await street.send(ada, bob.id)) == "wallet_frozen"
         assert (await street.send(bob, ada.id)).status_code == 201
 
     async def test_of_disabled_users_on_either_side(self, street: Street) -> None:
         ada, bob = await street.named("ada"), await street.named("bob")
-        await street.execute(f"UPDATE app_user SET disabled_at = now() WHERE id = '{bob.id}'")
+        await street.execute("UPDATE app_user SET disabled_at = now() WHERE id = %s", bob.id)
 
         assert code_of(await street.send(ada, "@bob")) == "recipient_not_found"
         assert code_of(await street.send(ada, bob.id)) == "recipient_not_found"

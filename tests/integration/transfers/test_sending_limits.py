@@ -73,9 +73,8 @@ class TestLimit:
         ada = await street.person("ada")
         usage = (
             "INSERT INTO limit_usage (key, user_id, operation, asset, amount_minor, times,"
-            f" resource_id, at, recorded_at) VALUES ('k', '{ada.id}', '%s', 'ETH', %s, 1,"
-            " 'r', now(), now())"
+            " resource_id, at, recorded_at) VALUES ('k', %s, %s, 'ETH', %s, 1, 'r', now(), now())"
         )
-        for operation, amount in (("payout", "1"), ("send", "-1")):
+        for operation, amount in (("payout", 1), ("send", -1)):
             with pytest.raises(ProgrammingError, match="permission denied"):
-                await street.execute(usage % (operation, amount), database=street.api)
+                await street.execute(usage, ada.id, operation, amount, database=street.api)
