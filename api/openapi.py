@@ -27,6 +27,7 @@ TAGS: Final = [
         "description": "Every operation of every unit, and monthly statements.",
     },
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
+    {"name": "transfers", "description": "Money between users: handles, transfers, requests."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
     {
         "name": "address-book",

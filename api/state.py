@@ -18,11 +18,13 @@ from api.payout_workflows import PayoutWorkflows
 from api.run_requests import RunRequests
 from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
+from api.transfer_requests import TransferRequests
 from api.upload_bodies import UploadSlots
 from domain.clock import Clock, SystemClock
 from domain.errors import (
     DatabaseUnavailableError,
     InvariantError,
+    PermitRefusedError,
     WorkflowEngineUnavailableError,
 )
 from identity.services import Identity, open_identity
@@ -31,6 +33,7 @@ from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
 from runs.uploads import RunUploads
+from transfers.desk import TransferDesk
 
 HEALTH_TIMEOUT = timedelta(seconds=3)
 PURGE_INTERVAL = timedelta(hours=1)
@@ -83,6 +86,11 @@ class AppState:
     def payout_requests(self) -> PayoutRequests:
         """The way in for payouts."""
         return PayoutRequests(self.database, self.payout_workflows)
+
+    @property
+    def transfer_requests(self) -> TransferRequests:
+        """The way in for transfers between users."""
+        return TransferRequests(TransferDesk(self.database, self.clock, self.identity.permits))
 
     @property
     def codec(self) -> PayloadCodec:
@@ -145,8 +153,11 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
 
 
 async def _keep_house(identity: Identity) -> None:
-    """Forget stale tokens now and then; that the database is down is somebody else's news."""
+    """Forget what is stale now and then; that the database is down is somebody else's news."""
     while True:
+        # A permit key that the database refuses is logged there, and each transfer says so.
+        with contextlib.suppress(DatabaseUnavailableError, PermitRefusedError):
+            await identity.permits.register()
         with contextlib.suppress(DatabaseUnavailableError):
             await identity.purge()
         await asyncio.sleep(PURGE_INTERVAL.total_seconds())

@@ -21,6 +21,7 @@ from cli import (
     run,
     screening,
     stack,
+    transfer,
     user,
 )
 from cli.client import ApiProblem
@@ -40,6 +41,7 @@ app.add_typer(user.app, name="user")
 app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
 app.add_typer(run.app, name="run")
+app.add_typer(transfer.app, name="transfer")
 app.add_typer(book.app, name="book")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(chain.app, name="chain")

@@ -34,6 +34,13 @@ KINDS: Mapping[str, str] = {
     "deposit.credited": "It is deep enough, and in the ledger.",
     "deposit.forgotten": "It was replaced or reorganized away before it was credited.",
     "deposit.reversed": "It left the chain after it was credited, and the ledger took it back.",
+    # Transfers between users, and requests for money.
+    "transfer.sent": "The user sent money to another user.",
+    "transfer.received": "Another user sent the user money; it is available.",
+    "money_request.received": "Somebody asks the user for money.",
+    "money_request.paid": "What the user asked for was paid, by one transfer.",
+    "money_request.declined": "Whoever was asked said no.",
+    "money_request.cancelled": "Whoever asked the user for money took it back.",
     # Webhooks.
     "webhook_endpoint.pinged": "Somebody asked for a test of one endpoint; only that one gets it.",
     "webhook_endpoint.disabled": "Deliveries failed for days, and the endpoint gets no more.",

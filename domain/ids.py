@@ -21,6 +21,8 @@ CHAIN_TRANSACTION, CHAIN_BATCH, ATTEMPT = "ctx", "cbt", "att"
 HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
 ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
+TRANSFER, MONEY_REQUEST = "tfr", "mrq"
+EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 KYC_APPLICATION = "kya"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 

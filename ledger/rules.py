@@ -35,6 +35,21 @@ def transfer(
     return Posting(key, "transfer", None, _move(source, target, asset, amount_minor), at)
 
 
+def user_transfer(
+    *,
+    transfer_id: str,
+    sender_id: str,
+    recipient_id: str,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+) -> Posting:
+    """Send money from one customer to another; the database takes it from the API in this form."""
+    source, target = chart.available(sender_id), chart.available(recipient_id)
+    entries = _move(source, target, asset, amount_minor)
+    return Posting(f"{transfer_id}:transfer", "user_transfer", transfer_id, entries, at)
+
+
 def deposit(
     *, txid: str, user_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
 ) -> Posting:

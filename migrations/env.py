@@ -15,6 +15,7 @@ from models import (
     limits,
     payouts,
     runs,
+    transfers,
     wallets,
 )
 
@@ -28,6 +29,7 @@ TABLES = (
     limits,
     payouts,
     runs,
+    transfers,
     wallets,
 )
 
