@@ -21,6 +21,7 @@ CHAIN_TRANSACTION, CHAIN_BATCH, ATTEMPT = "ctx", "cbt", "att"
 HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
 ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
+EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 QUOTE, PURCHASE, PURCHASE_REFUND = "quo", "pur", "prf"
 
 

@@ -8,6 +8,7 @@ from infra.settings import MigrationSettings
 from models import (
     chain_transactions,
     deposits,
+    events,
     identity,
     ledger,
     payouts,
@@ -16,7 +17,7 @@ from models import (
     wallets,
 )
 
-TABLES = (chain_transactions, deposits, identity, ledger, payouts, purchases, runs, wallets)
+TABLES = (chain_transactions, deposits, events, identity, ledger, payouts, purchases, runs, wallets)
 
 # Only the signer's role may read these columns, so no model maps them; see models.wallets.
 UNMAPPED = {("blockchain_wallet", "encrypted_priv_key"), ("hd_account", "encrypted_seed")}
