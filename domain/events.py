@@ -34,6 +34,18 @@ KINDS: Mapping[str, str] = {
     "deposit.credited": "It is deep enough, and in the ledger.",
     "deposit.forgotten": "It was replaced or reorganized away before it was credited.",
     "deposit.reversed": "It left the chain after it was credited, and the ledger took it back.",
+    # Purchases; but for one, the name after the point is the status that it has come to.
+    "purchase.awaiting_payment": "It is open, and says where to pay.",
+    "purchase.confirming": "A payment was seen, and is not final yet.",
+    "purchase.partially_paid": "Less than quoted was credited, and the rest may still come.",
+    "purchase.completed": "All that was quoted is credited.",
+    "purchase.underpaid": "Time is over, and what was paid is credited pro rata.",
+    "purchase.expired": "Time is over, and nothing was bought.",
+    "purchase.cancelled": "It was given up before anything was paid.",
+    "purchase.refused": "It was never opened: the quote, a limit or the gateway did not allow it.",
+    "purchase.refunded": "All that it bought was given back for what was paid.",
+    "purchase.clawed_back": "A payment was taken back, and with it what it had bought.",
+    "purchase.credited": "What a payment bought is on the balance.",
     # Webhooks.
     "webhook_endpoint.pinged": "Somebody asked for a test of one endpoint; only that one gets it.",
     "webhook_endpoint.disabled": "Deliveries failed for days, and the endpoint gets no more.",
