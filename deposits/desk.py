@@ -95,9 +95,7 @@ async def _target(session: AsyncSession, deposit: ChainDeposit) -> str:
     return chart.available(deposit.user_id)
 
 
-def _standing(
-    deposit: ChainDeposit, depth: Depth, *, purchase_id: str | None
-) -> DepositStanding:
+def _standing(deposit: ChainDeposit, depth: Depth, *, purchase_id: str | None) -> DepositStanding:
     is_waiting = (
         not deposit.is_booked
         and deposit.asset is not None

@@ -42,9 +42,7 @@ async def freeze_buyer(
     """Freeze a customer because a payment of theirs was taken back by a card network."""
     freeze_id = derived_id(FREEZE, purchase_id, str(posting))
     session.add(
-        UserFreeze(
-            id=freeze_id, user_id=user_id, purchase_id=purchase_id, created_at=clock.now()
-        )
+        UserFreeze(id=freeze_id, user_id=user_id, purchase_id=purchase_id, created_at=clock.now())
     )
 
 

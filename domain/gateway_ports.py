@@ -38,6 +38,8 @@ class IntentStatus(StrEnum):
     PROCESSING = "processing"
     SUCCEEDED = "succeeded"
     CANCELLED = "cancelled"
+    REFUSED = "refused"
+    """The gateway never set it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,11 @@ class CardDesk(Protocol):
         ...
 
     async def resolve(self, event_id: str) -> str | None:
-        """Return the purchase that an event of the inbox is about, and mark it as read."""
+        """Return the purchase that an event of the inbox is about; None: none of ours."""
+        ...
+
+    async def mark_handled(self, event_id: str, purchase_id: str | None) -> None:
+        """Remember that an event's purchase was told."""
         ...
 
 

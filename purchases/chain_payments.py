@@ -95,7 +95,9 @@ async def present_rate(
     return rate_of(price, scale, spread_bps=pair.spread_bps)
 
 
-async def rate_when_late(session: AsyncSession, purchase: Purchase, *, now: datetime) -> Fraction | None:
+async def rate_when_late(
+    session: AsyncSession, purchase: Purchase, *, now: datetime
+) -> Fraction | None:
     """Return at which rate a late payment buys, or None where it buys nothing."""
     if purchase.status == PurchaseStatus.CANCELLED:
         return None
@@ -163,11 +165,7 @@ def _is_late(purchase: Purchase, deposit: ChainDeposit, *, now: datetime) -> boo
     credited_at = deposit.credited_at or now
     is_over = purchase.status in (PurchaseStatus.CANCELLED, PurchaseStatus.EXPIRED)
     # Without the second bound, whoever pays too small a network fee would hold a free option.
-    return (
-        is_over
-        or deposit.seen_at > purchase.expires_at
-        or credited_at > purchase.settle_until
-    )
+    return is_over or deposit.seen_at > purchase.expires_at or credited_at > purchase.settle_until
 
 
 def _room(purchase: Purchase, payments: Mapping[str, PurchasePayment]) -> int:

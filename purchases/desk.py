@@ -6,9 +6,6 @@ read from the deposits and from what the gateway last said, and the books are br
 posting. So it does not matter in which order news come, or how often.
 """
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-
 from sqlalchemy import delete
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col
@@ -18,11 +15,11 @@ from deposits.freezes import freeze_buyer, thaw_buyer
 from domain.clock import Clock
 from domain.errors import (
     ConflictError,
+    GatewayRefusedError,
     PurchaseStateError,
     RequestError,
     StrongroomError,
 )
-from domain.gateway_ports import IntentStatus
 from domain.purchases import (
     OPEN,
     PaymentMethod,
@@ -31,7 +28,6 @@ from domain.purchases import (
     PurchaseRequest,
     PurchaseStanding,
     PurchaseStatus,
-    PurchaseTask,
     RefundReason,
     RefundRequest,
     RefundStatus,
@@ -39,28 +35,13 @@ from domain.purchases import (
 from infra.database import Database
 from ledger import rules
 from limits.reservation import give_back
-from models.purchases import CardPaymentRow, CardSecret, Purchase, PurchaseRefund
-from purchases.books import Rule, position_of, settle
+from models.purchases import CardSecret, Purchase, PurchaseRefund
+from purchases.books import position_of, settle
 from purchases.card_payments import CardStanding, read_card, refunds_of
 from purchases.chain_payments import ChainFacts, read_chain
 from purchases.history import locked_purchase, move
 from purchases.opening import acceptance_of, keep_refusal, open_purchase, refused
-
-RECHECK = timedelta(minutes=15)
-"""A purchase that waits looks again after this, should a signal or a webhook ever be lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What the outside says of a purchase, whichever way it is paid."""
-
-    target: Position
-    is_pending: bool
-    is_taken_back: bool
-    refunded_minor: int
-    """Given back at an operator's wish."""
-    card: CardPaymentRow | None = None
-    open_refund_id: str | None = None
+from purchases.standing import Facts, next_of, rule_of, standing_of, status_of
 
 
 class PostgresPurchaseDesk:
@@ -95,8 +76,8 @@ class PostgresPurchaseDesk:
             if known := await session.get(Purchase, request.purchase_id):
                 return acceptance_of(known)
             kept = await keep_refusal(session, request, refusal, clock=self._clock)
-            return refused(request, refusal) if kept is None else acceptance_of(
-                kept, refusal.detail
+            return (
+                refused(request, refusal) if kept is None else acceptance_of(kept, refusal.detail)
             )
 
     async def advance(self, purchase_id: str) -> PurchaseStanding:
@@ -104,7 +85,7 @@ class PostgresPurchaseDesk:
         async with self._database.transaction() as session:
             purchase = await locked_purchase(session, purchase_id)
             if purchase.status == PurchaseStatus.REFUSED:
-                return _standing(purchase)
+                return standing_of(purchase)
             return await self._advance(session, purchase)
 
     async def cancel(self, purchase_id: str) -> PurchaseStanding:
@@ -118,7 +99,7 @@ class PostgresPurchaseDesk:
                     msg = "Only a purchase that nothing was paid for is cancelled."
                     raise PurchaseStateError(msg)
                 await self._end(session, purchase, PurchaseStatus.CANCELLED)
-            return self._next(purchase, facts)
+            return next_of(purchase, facts, now=self._clock.now())
 
     async def request_refund(self, request: RefundRequest) -> PurchaseStanding:
         """Take back what a payment bought, so that it can be given back; once per refund."""
@@ -127,7 +108,7 @@ class PostgresPurchaseDesk:
             known = await session.get(PurchaseRefund, request.refund_id)
             facts = await self._facts(session, purchase)
             if known is not None:
-                return self._next(purchase, facts)
+                return next_of(purchase, facts, now=self._clock.now())
             left = facts.target.converted_minor
             if facts.target != position_of(purchase) or not 0 < request.amount_minor <= left:
                 msg = f"There are {left} minor units of {purchase.pay_asset} to give back."
@@ -139,10 +120,8 @@ class PostgresPurchaseDesk:
             await session.flush()
             facts = await self._facts(session, purchase)
             await self._move(session, purchase, facts)
-            await settle(
-                session, purchase, facts.target, rules.purchase_refund, clock=self._clock
-            )
-            return self._next(purchase, facts)
+            await settle(session, purchase, facts.target, rules.purchase_refund, clock=self._clock)
+            return next_of(purchase, facts, now=self._clock.now())
 
     def _refund(self, request: RefundRequest, *, is_card: bool) -> PurchaseRefund:
         now = self._clock.now()
@@ -167,12 +146,12 @@ class PostgresPurchaseDesk:
             if purchase.method == PaymentMethod.CARD:
                 is_loss = facts.target.credited_minor < before.credited_minor
                 await self._freeze(session, purchase, facts, is_loss=is_loss)
-            rule = _rule(purchase, before, facts.target)
+            rule = rule_of(purchase, before, facts.target)
             await settle(session, purchase, facts.target, rule, clock=self._clock)
-        return self._next(purchase, facts)
+        return next_of(purchase, facts, now=self._clock.now())
 
     async def _freeze(
-        self, session: AsyncSession, purchase: Purchase, facts: _Facts, *, is_loss: bool
+        self, session: AsyncSession, purchase: Purchase, facts: Facts, *, is_loss: bool
     ) -> None:
         """Freeze whose card payment was taken back; a chain's reversal did so by itself."""
         if is_loss and facts.is_taken_back:
@@ -186,10 +165,10 @@ class PostgresPurchaseDesk:
         elif not facts.is_taken_back:
             await thaw_buyer(session, purchase.id, clock=self._clock)
 
-    async def _facts(self, session: AsyncSession, purchase: Purchase) -> _Facts:
+    async def _facts(self, session: AsyncSession, purchase: Purchase) -> Facts:
         if purchase.method == PaymentMethod.CHAIN:
             chain: ChainFacts = await read_chain(session, purchase, clock=self._clock)
-            return _Facts(
+            return Facts(
                 chain.target, chain.is_pending, chain.is_taken_back, purchase.refunded_minor
             )
         card: CardStanding = await read_card(session, purchase, clock=self._clock)
@@ -199,7 +178,7 @@ class PostgresPurchaseDesk:
             for refund in refunds
             if refund.status != RefundStatus.FAILED and refund.reason == RefundReason.OPERATOR
         )
-        return _Facts(
+        return Facts(
             card.target,
             card.is_pending,
             card.is_taken_back,
@@ -208,8 +187,10 @@ class PostgresPurchaseDesk:
             open_refund_id=card.open_refund_id,
         )
 
-    async def _move(self, session: AsyncSession, purchase: Purchase, facts: _Facts) -> None:
-        status = _status(purchase, facts, now=self._clock.now())
+    async def _move(self, session: AsyncSession, purchase: Purchase, facts: Facts) -> None:
+        status = status_of(purchase, facts, now=self._clock.now())
+        if facts.is_refused:
+            purchase.reason_code = GatewayRefusedError.code
         if status in (PurchaseStatus.EXPIRED, PurchaseStatus.CANCELLED):
             await self._end(session, purchase, status)
         else:
@@ -219,89 +200,8 @@ class PostgresPurchaseDesk:
                 delete(CardSecret).where(col(CardSecret.purchase_id) == purchase.id)
             )
 
-    async def _end(
-        self, session: AsyncSession, purchase: Purchase, status: PurchaseStatus
-    ) -> None:
+    async def _end(self, session: AsyncSession, purchase: Purchase, status: PurchaseStatus) -> None:
         """End a purchase that bought nothing: what was reserved for it is free again."""
         if purchase.status != status:
             await move(session, purchase, status, clock=self._clock)
             await give_back(session, purchase.id)
-
-    def _next(self, purchase: Purchase, facts: _Facts) -> PurchaseStanding:
-        now = self._clock.now()
-        wake_at: datetime | None = None
-        is_open = PurchaseStatus(purchase.status).is_open
-        if facts.is_pending:
-            wake_at = now + RECHECK
-        elif is_open:
-            wake_at = min(purchase.expires_at, now + RECHECK)
-        task = _task(purchase, facts, now=now)
-        return _standing(purchase, wake_at=wake_at, task=task, refund_id=facts.open_refund_id)
-
-
-def _rule(purchase: Purchase, before: Position, target: Position) -> Rule:
-    """Return the rule by which books move; only what is taken back may leave a debt."""
-    is_chain = purchase.method == PaymentMethod.CHAIN
-    is_less = target.cash_minor < before.cash_minor
-    if target.credited_minor < before.credited_minor or (
-        is_chain and (is_less or target.rest_minor < before.rest_minor)
-    ):
-        return rules.purchase_clawback
-    return rules.purchase_refund if is_less else rules.purchase_credit
-
-
-def _status(purchase: Purchase, facts: _Facts, *, now: datetime) -> PurchaseStatus:
-    """Return where a purchase stands after its books are where they belong; pure."""
-    converted = facts.target.converted_minor
-    present = PurchaseStatus(purchase.status)
-    if converted and converted + facts.refunded_minor >= purchase.pay_minor:
-        return PurchaseStatus.COMPLETED
-    if facts.is_taken_back:
-        return PurchaseStatus.CLAWED_BACK
-    if facts.refunded_minor and not converted:
-        return PurchaseStatus.REFUNDED
-    if present == PurchaseStatus.CANCELLED:
-        return present
-    if now < purchase.expires_at or facts.is_pending or _is_payable(facts):
-        if converted:
-            return PurchaseStatus.PARTIALLY_PAID
-        return (
-            PurchaseStatus.CONFIRMING if facts.is_pending else PurchaseStatus.AWAITING_PAYMENT
-        )
-    return PurchaseStatus.UNDERPAID if converted else PurchaseStatus.EXPIRED
-
-
-def _task(purchase: Purchase, facts: _Facts, *, now: datetime) -> PurchaseTask | None:
-    """Return what the gateway is to be asked for; pure."""
-    if facts.card is None:
-        return None
-    is_open = PurchaseStatus(purchase.status).is_open
-    if facts.open_refund_id is not None:
-        return PurchaseTask.REFUND
-    if facts.card.intent_id is None:
-        return PurchaseTask.CREATE_INTENT if is_open else None
-    is_over = not is_open or now >= purchase.expires_at
-    return PurchaseTask.CANCEL_INTENT if is_over and _is_payable(facts) else None
-
-
-def _is_payable(facts: _Facts) -> bool:
-    """Tell whether the gateway would still take the payment; until it is asked, nothing is over."""
-    card = facts.card
-    return card is not None and card.intent_id is not None and card.status == IntentStatus.OPEN
-
-
-def _standing(
-    purchase: Purchase,
-    *,
-    wake_at: datetime | None = None,
-    task: PurchaseTask | None = None,
-    refund_id: str | None = None,
-) -> PurchaseStanding:
-    return PurchaseStanding(
-        purchase_id=purchase.id,
-        status=PurchaseStatus(purchase.status),
-        method=PaymentMethod(purchase.method),
-        wake_at=wake_at,
-        task=task,
-        refund_id=refund_id if task == PurchaseTask.REFUND else None,
-    )

@@ -88,9 +88,7 @@ async def keep_refusal(
     paying = await session.get_one(Asset, quote.pay_asset)
     purchase = _purchase(request, quote, await _means(session, paying), clock=clock)
     purchase.status, purchase.reason_code = "", refusal.code
-    await move(
-        session, purchase, PurchaseStatus.REFUSED, clock=clock, detail=refusal.detail
-    )
+    await move(session, purchase, PurchaseStatus.REFUSED, clock=clock, detail=refusal.detail)
     return purchase
 
 
@@ -117,9 +115,7 @@ def refused(request: PurchaseRequest, refusal: StrongroomError) -> PurchaseAccep
     )
 
 
-async def _free_quote(
-    session: AsyncSession, request: PurchaseRequest, *, clock: Clock
-) -> Quote:
+async def _free_quote(session: AsyncSession, request: PurchaseRequest, *, clock: Clock) -> Quote:
     # Two purchases of one quote come one after the other; the index would refuse the second too.
     await session.exec(
         select(func.pg_advisory_xact_lock(func.hashtextextended(request.quote_id, 0)))
@@ -160,9 +156,7 @@ async def _means(session: AsyncSession, paying: Asset) -> _Means:
     )
 
 
-def _purchase(
-    request: PurchaseRequest, quote: Quote, means: _Means, *, clock: Clock
-) -> Purchase:
+def _purchase(request: PurchaseRequest, quote: Quote, means: _Means, *, clock: Clock) -> Purchase:
     now = clock.now()
     return Purchase(
         id=request.purchase_id,
