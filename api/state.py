@@ -14,6 +14,8 @@ from temporalio.service import RPCError
 from api.deposit_stream import StreamSlots
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.purchase_requests import PurchaseRequests
+from api.purchase_workflows import PurchaseWorkflows
 from api.run_requests import RunRequests
 from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
@@ -76,6 +78,16 @@ class AppState:
     def payout_requests(self) -> PayoutRequests:
         """The way in for payouts."""
         return PayoutRequests(self.database, self.payout_workflows)
+
+    @property
+    def purchase_workflows(self) -> PurchaseWorkflows:
+        """The way to purchase workflows."""
+        return PurchaseWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def purchase_requests(self) -> PurchaseRequests:
+        """The way in for purchases."""
+        return PurchaseRequests(self.database, self.purchase_workflows)
 
     @property
     def codec(self) -> PayloadCodec:

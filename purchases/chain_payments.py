@@ -13,14 +13,12 @@ from domain.deposits import DepositStatus
 from domain.errors import LimitExceededError, PairNotListedError, RateUnavailableError
 from domain.limits import Operation
 from domain.purchases import Lot, Position, PurchaseStatus, chain_position, late_rate
-from domain.rates import Scale, rate_of
-from gateways.rates.market import price_of
 from gateways.rates.table import current_table
 from limits.reservation import reserve
 from models.deposits import ChainDeposit
 from models.purchases import Purchase, PurchasePayment
-from models.wallets import Asset
 from purchases.books import terms_of
+from purchases.quotes import pair_rate
 
 PENDING = (DepositStatus.SEEN, DepositStatus.CONFIRMING)
 
@@ -86,13 +84,9 @@ async def present_rate(
     try:
         table = await current_table(session)
         pair = table.document.terms_of(purchase.pay_asset, purchase.asset)
-        price = await price_of(session, pair, table.document, now=now)
+        return await pair_rate(session, pair, table.document, now=now)
     except (RateUnavailableError, PairNotListedError):
         return None
-    paying = await session.get_one(Asset, purchase.pay_asset)
-    bought = await session.get_one(Asset, purchase.asset)
-    scale = Scale(paying.decimals, bought.decimals)
-    return rate_of(price, scale, spread_bps=pair.spread_bps)
 
 
 async def rate_when_late(

@@ -1,7 +1,7 @@
 """Quotes: a rate that is held for one user for a short while."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Literal
 
@@ -17,7 +17,7 @@ from domain.errors import (
 )
 from domain.ids import QUOTE, new_id
 from domain.money import UINT256_MAX, format_units
-from domain.rate_table import PairTerms
+from domain.rate_table import PairTerms, RateTableDocument
 from domain.rates import Scale, bought_minor, needed_minor, rate_of
 from gateways.rates.market import price_of
 from gateways.rates.table import RateTableVersion, current_table
@@ -70,6 +70,22 @@ async def give_quote(session: AsyncSession, wanted: QuoteRequest, *, clock: Cloc
     session.add(quote)
     await session.flush()
     return quote
+
+
+async def pair_rate(
+    session: AsyncSession, pair: PairTerms, table: RateTableDocument, *, now: datetime
+) -> Fraction:
+    """
+    Return what one minor unit buys now, the spread taken off.
+
+    Raises:
+        RateUnavailableError: No price is to be had now.
+    """
+    paying = await session.get_one(Asset, pair.pay_asset)
+    bought = await session.get_one(Asset, pair.buy_asset)
+    price = await price_of(session, pair, table, now=now)
+    scale = Scale(paying.decimals, bought.decimals)
+    return rate_of(price, scale, spread_bps=pair.spread_bps)
 
 
 async def find_quote(session: AsyncSession, quote_id: str, *, user_id: str | None) -> Quote:

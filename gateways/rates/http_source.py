@@ -2,18 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from domain.clock import Clock
 from domain.errors import RateUnavailableError
 from domain.rates import Observation, parse_price
 
 TIMEOUT_S = 5.0
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BYTES_MAX = 64 * 1024
 """An answer that is longer is no price."""
 
@@ -33,10 +35,13 @@ class HttpSourceSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if httpx.URL(url).scheme != "https" and httpx.URL(url).host not in _LOOPBACK:
             msg = "A rate source is asked by HTTPS."
             raise ValueError(msg)
         return url
+
+
+_SOURCES = TypeAdapter(list[HttpSourceSettings])
 
 
 class HttpRateSource:
@@ -93,6 +98,17 @@ class HttpRateSource:
             return datetime.fromtimestamp(int(text), UTC)
         moment = datetime.fromisoformat(text)
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def open_sources(
+    settings: str, clock: Clock
+) -> tuple[list[HttpRateSource], Callable[[], Awaitable[None]]]:
+    """Return the sources that JSON settings name, and what closes their connections."""
+    # It logs addresses, and those may hold a key.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    client = httpx.AsyncClient(timeout=TIMEOUT_S, follow_redirects=False)
+    found = [HttpRateSource(each, client, clock) for each in _SOURCES.validate_json(settings)]
+    return found, client.aclose
 
 
 def _pointed(document: Any, pointer: str) -> Any:

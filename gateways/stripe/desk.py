@@ -12,7 +12,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.errors import GatewayMismatchError, GatewayRefusedError
+from domain.errors import GatewayMismatchError, GatewayRefusedError, GatewayUnavailableError
 from domain.gateway_ports import CardGateway, CardPayment, IntentStatus
 from domain.purchases import PurchaseStatus, RefundStatus
 from infra.database import Database
@@ -30,11 +30,18 @@ logger = logging.getLogger(__name__)
 class PostgresCardDesk:
     """``domain.gateway_ports.CardDesk`` on PostgreSQL and a gateway."""
 
-    def __init__(self, database: Database, gateway: CardGateway, clock: Clock) -> None:
-        """Take the database as the worker's role."""
+    def __init__(self, database: Database, gateway: CardGateway | None, clock: Clock) -> None:
+        """Take the database as the worker's role; without a gateway whoever asks has to wait."""
         self._database = database
         self._gateway = gateway
         self._clock = clock
+
+    @property
+    def _asked(self) -> CardGateway:
+        if self._gateway is None:
+            msg = "No payment gateway is configured."
+            raise GatewayUnavailableError(msg)
+        return self._gateway
 
     async def create_intent(self, purchase_id: str) -> None:
         """Set the payment up, once; that the gateway refuses it is written down too."""
@@ -44,7 +51,7 @@ class PostgresCardDesk:
         if row.intent_id is not None or not PurchaseStatus(purchase.status).is_open:
             return
         try:
-            intent = await self._gateway.create_intent(
+            intent = await self._asked.create_intent(
                 purchase_id=purchase_id,
                 amount_minor=purchase.pay_minor,
                 currency=purchase.pay_asset,
@@ -72,7 +79,7 @@ class PostgresCardDesk:
                 return
             row.asked += 1
             ticket, intent_id = row.asked, row.intent_id
-        payment = await self._gateway.payment(intent_id)
+        payment = await self._asked.payment(intent_id)
         async with self._database.transaction() as session:
             row = await _locked(session, purchase_id)
             if row.answered < ticket:
@@ -84,7 +91,7 @@ class PostgresCardDesk:
         async with self._database.transaction() as session:
             row = await session.get_one(CardPaymentRow, purchase_id)
         if row.intent_id is not None:
-            await self._gateway.cancel_intent(purchase_id=purchase_id, intent_id=row.intent_id)
+            await self._asked.cancel_intent(purchase_id=purchase_id, intent_id=row.intent_id)
             await self.sync(purchase_id)
 
     async def refund(self, refund_id: str) -> None:
@@ -95,7 +102,7 @@ class PostgresCardDesk:
         if refund.status != RefundStatus.REQUESTED or row.intent_id is None:
             return
         try:
-            await self._gateway.refund(
+            await self._asked.refund(
                 refund_id=refund_id, intent_id=row.intent_id, amount_minor=refund.amount_minor
             )
         except GatewayRefusedError as error:
@@ -109,7 +116,7 @@ class PostgresCardDesk:
         """Return the purchase that an event of the inbox is about; None: none of ours."""
         async with self._database.transaction() as session:
             event = await session.get_one(GatewayEvent, event_id)
-        intent_id = await self._gateway.intent_of(event.kind, event.object_id)
+        intent_id = await self._asked.intent_of(event.kind, event.object_id)
         async with self._database.transaction() as session:
             found = await session.exec(
                 select(CardPaymentRow.purchase_id).where(
