@@ -2,15 +2,17 @@
 Composition root of every worker process: ``python worker.py [--task-queue NAME]``.
 
 Queues are split by trust and by downstream. ``wallet`` runs workflows and database steps,
-``chain-…`` asks nodes, ``signing`` alone holds keys. Without the option one process serves every
-queue but ``signing``, which it adds when it is given the wallets' keys.
+``chain-…`` asks nodes, ``gateways`` asks services that are no chain, ``signing`` alone holds keys.
+Without the option one process serves every queue but ``signing``, which it adds when it is given
+the wallets' keys.
 """
 
 import argparse
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -27,6 +29,7 @@ from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.purchases import CardActivities, PurchaseActivities, RateActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
@@ -37,6 +40,8 @@ from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
 from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
+    GATEWAYS_QUEUE,
+    RATES_WORKFLOW_ID,
     SIGNING_QUEUE,
     WALLET_QUEUE,
     batcher_workflow_id,
@@ -44,6 +49,10 @@ from domain.workflow_ids import (
     sweep_workflow_id,
     watcher_workflow_id,
 )
+from gateways.rates.desk import PostgresRateDesk
+from gateways.rates.http_source import HttpRateSource, open_sources
+from gateways.stripe.client import StripeGateway
+from gateways.stripe.desk import PostgresCardDesk
 from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
@@ -57,6 +66,7 @@ from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
+from purchases.desk import PostgresPurchaseDesk
 from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
@@ -69,9 +79,12 @@ from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
+from workflows.gateway_event import GatewayEventWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.purchase import PurchaseWorkflow
+from workflows.rates import RatesWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 WORKFLOWS = (
@@ -82,6 +95,9 @@ WORKFLOWS = (
     ChainWatcherWorkflow,
     DepositWorkflow,
     SweepWorkflow,
+    PurchaseWorkflow,
+    GatewayEventWorkflow,
+    RatesWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -104,6 +120,8 @@ class Process:
     database: Database
     workers: list[Worker] = field(default_factory=list)
     outlets: list[ChainOutlet] = field(default_factory=list)
+    closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """What else is closed at the end."""
 
 
 def sandbox() -> SandboxedWorkflowRunner:
@@ -122,6 +140,9 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
     runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
+    purchases = PurchaseActivities(
+        PostgresPurchaseDesk(process.database, CLOCK), TemporalNotifier(process.client)
+    )
     return Worker(
         process.client,
         task_queue=queue,
@@ -147,6 +168,11 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             outgoing.settle,
             outgoing.notify,
             deposits.advance,
+            purchases.open,
+            purchases.advance,
+            purchases.cancel,
+            purchases.request_refund,
+            purchases.tell,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -187,6 +213,41 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
             steps.plan_bumps,
             steps.watch,
             sweeps.plan,
+        ],
+        interceptors=INTERCEPTORS,
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=20,
+    )
+
+
+def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
+    """Serve the steps that ask the payment gateway and the sources of rates."""
+    gateway: StripeGateway | None = None
+    if settings.stripe_api_key is not None:
+        gateway = StripeGateway(
+            settings.stripe_api_key.get_secret_value(), base_url=settings.stripe_api_url
+        )
+        process.closers.append(gateway.close)
+    sources: list[HttpRateSource] = []
+    if settings.rate_sources is not None:
+        sources, close = open_sources(settings.rate_sources.get_secret_value(), CLOCK)
+        process.closers.append(close)
+    cards = CardActivities(
+        PostgresCardDesk(process.database, gateway, CLOCK), TemporalNotifier(process.client)
+    )
+    rates = RateActivities(
+        PostgresRateDesk(process.database, sources), interval=settings.rate_interval
+    )
+    return Worker(
+        process.client,
+        task_queue=GATEWAYS_QUEUE,
+        activities=[
+            cards.create_intent,
+            cards.sync,
+            cards.cancel_intent,
+            cards.refund,
+            cards.handle_event,
+            rates.follow,
         ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
@@ -238,16 +299,32 @@ async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
 
 
 async def ensure_running(process: Process) -> None:
-    """Start what never ends, unless it runs: a watcher per chain, a batcher per hot wallet."""
+    """Start what never ends, unless it runs: per chain, per hot wallet, and once for the rates."""
+    await _until_started("the rates", lambda: _start_rates(process.client))
     for wallet in await hot_wallets(process.database):
-        while True:
-            try:
-                await _start_endless(process.client, wallet)
-            except RPCError as error:
-                logger.warning("cannot start the workflows of %s yet: %s", wallet.chain_id, error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                break
+        await _until_started(
+            wallet.chain_id, functools.partial(_start_endless, process.client, wallet)
+        )
+
+
+async def _until_started(what: str, start: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await start()
+        except RPCError as error:
+            logger.warning("cannot start the workflows of %s yet: %s", what, error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            break
+
+
+async def _start_rates(client: Client) -> None:
+    await client.start_workflow(
+        RatesWorkflow.run,
+        id=RATES_WORKFLOW_ID,
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
 
 
 async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
@@ -313,8 +390,8 @@ async def serve(queue: str | None) -> int:
         await _add_wallet_workers(process, settings, queue)
     role = SIGNING_QUEUE if is_signer else queue or WALLET_QUEUE
     await _run_until(stop, process, role=role)
-    for outlet in process.outlets:
-        await outlet.close()
+    for close in (*(outlet.close for outlet in process.outlets), *process.closers):
+        await close()
     await process.database.close()
     return 0
 
@@ -324,6 +401,8 @@ async def _add_wallet_workers(
 ) -> None:
     if queue in (None, WALLET_QUEUE):
         process.workers.append(wallet_worker(process))
+    if queue in (None, GATEWAYS_QUEUE):
+        process.workers.append(gateways_worker(process, settings))
     for chain in await known_chains(process.database):
         is_wanted = queue in (None, chain_queue(chain.id))
         if is_wanted and chain.id not in settings.rpc_urls:
@@ -353,7 +432,9 @@ async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> Non
 def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--task-queue", help="serve this queue alone: wallet, signing or chain-…")
+    parser.add_argument(
+        "--task-queue", help="serve this queue alone: wallet, gateways, signing or chain-…"
+    )
     arguments = parser.parse_args()
     run_and_exit(lambda: serve(arguments.task_queue))
 

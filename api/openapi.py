@@ -36,6 +36,7 @@ TAGS: Final = [
     {"name": "screening", "description": "Addresses that must not be paid."},
     {"name": "policy", "description": "How many approvals a payout needs, and limits."},
     {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
+    {"name": "purchases", "description": "Rates, quotes, and buying what we issue."},
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},
     {"name": "freezes", "description": "Users whose deposit was taken back."},
     {"name": "events", "description": "What happened, as a list; a websocket tells it too."},

@@ -15,6 +15,8 @@ from api.deposit_stream import StreamSlots
 from api.event_hub import EventHub
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.purchase_requests import PurchaseRequests
+from api.purchase_workflows import PurchaseWorkflows
 from api.run_requests import RunRequests
 from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
@@ -91,6 +93,16 @@ class AppState:
     def transfer_requests(self) -> TransferRequests:
         """The way in for transfers between users."""
         return TransferRequests(TransferDesk(self.database, self.clock, self.identity.permits))
+
+    @property
+    def purchase_workflows(self) -> PurchaseWorkflows:
+        """The way to purchase workflows."""
+        return PurchaseWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def purchase_requests(self) -> PurchaseRequests:
+        """The way in for purchases."""
+        return PurchaseRequests(self.database, self.purchase_workflows)
 
     @property
     def codec(self) -> PayloadCodec:

@@ -41,6 +41,18 @@ KINDS: Mapping[str, str] = {
     "money_request.paid": "What the user asked for was paid, by one transfer.",
     "money_request.declined": "Whoever was asked said no.",
     "money_request.cancelled": "Whoever asked the user for money took it back.",
+    # Purchases; but for one, the name after the point is the status that it has come to.
+    "purchase.awaiting_payment": "It is open, and says where to pay.",
+    "purchase.confirming": "A payment was seen, and is not final yet.",
+    "purchase.partially_paid": "Less than quoted was credited, and the rest may still come.",
+    "purchase.completed": "All that was quoted is credited.",
+    "purchase.underpaid": "Time is over, and what was paid is credited pro rata.",
+    "purchase.expired": "Time is over, and nothing was bought.",
+    "purchase.cancelled": "It was given up before anything was paid.",
+    "purchase.refused": "It was never opened: the quote, a limit or the gateway did not allow it.",
+    "purchase.refunded": "All that it bought was given back for what was paid.",
+    "purchase.clawed_back": "A payment was taken back, and with it what it had bought.",
+    "purchase.credited": "What a payment bought is on the balance.",
     # Webhooks.
     "webhook_endpoint.pinged": "Somebody asked for a test of one endpoint; only that one gets it.",
     "webhook_endpoint.disabled": "Deliveries failed for days, and the endpoint gets no more.",

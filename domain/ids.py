@@ -23,6 +23,7 @@ ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
 TRANSFER, MONEY_REQUEST = "tfr", "mrq"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
+QUOTE, PURCHASE, PURCHASE_REFUND = "quo", "pur", "prf"
 KYC_APPLICATION = "kya"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 

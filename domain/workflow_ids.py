@@ -8,12 +8,17 @@ from domain.ids import DEPOSIT, PAYOUT
 
 WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"
+GATEWAYS_QUEUE = "gateways"
+"""Card payments, and other services beneath us that are no chain."""
 
 PAYOUT_FINISHED_SIGNAL = "finished"
 BATCH_MOVED_SIGNAL = "moved"
 DEPOSIT_MOVED_SIGNAL = "moved"
 RUN_MOVED_SIGNAL = "moved"
 DEPOSIT_WORKFLOW = "DepositWorkflow"
+PURCHASE_MOVED_SIGNAL = "moved"
+PURCHASE_WORKFLOW = "PurchaseWorkflow"
+RATES_WORKFLOW_ID = "rates"
 SWEEP_WORKFLOW = "SweepWorkflow"
 SWEEP_NOW_SIGNAL = "sweep_now"
 ACCEPT_UPDATE_ID = "accept"
@@ -38,6 +43,16 @@ def chain_transaction_workflow_id(batch_id: str) -> str:
 def deposit_workflow_id(deposit_id: str) -> str:
     """Return the id of a deposit's workflow."""
     return f"deposit/{deposit_id}"
+
+
+def purchase_workflow_id(purchase_id: str) -> str:
+    """Return the id of a purchase's workflow."""
+    return f"purchase/{purchase_id}"
+
+
+def gateway_event_workflow_id(event_id: str) -> str:
+    """Return the id of the workflow that takes an event of the gateway to its purchase."""
+    return f"gateway-event/{event_id}"
 
 
 def batcher_workflow_id(chain_id: str, wallet_address: str) -> str:

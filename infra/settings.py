@@ -97,6 +97,12 @@ class ApiSettings(_Process):
     run_drafts_max: int = Field(
         default=20, ge=1, description="Drafts of bulk payouts that one user may have."
     )
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None, description="Stripe signs its events with this; unset: none is taken."
+    )
+    stripe_publishable_key: str = Field(
+        default="", description="Stripe's key for browsers, shown beside what a card pays with."
+    )
 
 
 class WorkerSettings(_Process):
@@ -107,6 +113,22 @@ class WorkerSettings(_Process):
     )
     watch_interval: timedelta = Field(
         default=timedelta(seconds=1), description="How often the chain's tip is looked at."
+    )
+
+    stripe_api_key: SecretStr | None = Field(
+        default=None, description="Stripe's secret or restricted key; unset: no card payments."
+    )
+    stripe_api_url: str | None = Field(
+        default=None, description="Another address than Stripe's own, such as a test server's."
+    )
+    rate_sources: SecretStr | None = Field(
+        default=None,
+        description='Sources of rates, JSON: [{"name": "a", "url": "https://…/{base}-{quote}"}].',
+    )
+    rate_interval: timedelta = Field(
+        default=timedelta(seconds=15),
+        gt=timedelta(0),
+        description="How often the sources of rates are asked.",
     )
 
     @property

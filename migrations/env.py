@@ -14,6 +14,7 @@ from models import (
     ledger,
     limits,
     payouts,
+    purchases,
     runs,
     transfers,
     wallets,
@@ -30,6 +31,8 @@ TABLES = (
     payouts,
     runs,
     transfers,
+    purchases,
+    runs,
     wallets,
 )
 
