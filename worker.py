@@ -27,6 +27,7 @@ from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.pockets import PocketActivities, PocketSpendActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
@@ -35,7 +36,7 @@ from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
-from domain.ports import ChainOutlet, Sweeper
+from domain.ports import ChainOutlet, PocketSpender, Sweeper
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -57,6 +58,9 @@ from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
+from pockets.coin_spending import CoinPocketSpender
+from pockets.desk import PostgresPocketDesk
+from pockets.spending import AccountPocketSpender
 from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
@@ -72,6 +76,7 @@ from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 WORKFLOWS = (
@@ -82,6 +87,7 @@ WORKFLOWS = (
     ChainWatcherWorkflow,
     DepositWorkflow,
     SweepWorkflow,
+    PocketTransferWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -122,6 +128,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
     runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
+    pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK))
     return Worker(
         process.client,
         task_queue=queue,
@@ -147,6 +154,8 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             outgoing.settle,
             outgoing.notify,
             deposits.advance,
+            pockets.freeze,
+            pockets.make_ready,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -163,15 +172,19 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     planner: Planner
     fates: FateReader
     sweeper: Sweeper
+    spender: PocketSpender
     balances: BalanceReconciler | None = None
     if isinstance(outlet, CoinOutlet):
         planner, fates = CoinPlanner(process.database, outlet, CLOCK), CoinFates()
         sweeper = CoinSweeper(process.database, outlet, CLOCK)
+        spender = CoinPocketSpender(process.database, outlet, CLOCK)
     else:
         planner, fates = AccountPlanner(process.database, outlet, CLOCK), AccountFates(outlet)
         sweeper = AccountSweeper(process.database, outlet, CLOCK)
+        spender = AccountPocketSpender(process.database, outlet, CLOCK)
         balances = BalanceReconciler(process.database, outlet, CLOCK)
     sweeps = SweepActivities(sweeper)
+    spends = PocketSpendActivities(spender)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, planner, CLOCK),
         PostgresChainWatch(process.database, outlet, fates, CLOCK, balances=balances),
@@ -187,6 +200,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
             steps.plan_bumps,
             steps.watch,
             sweeps.plan,
+            spends.advance,
         ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,

@@ -20,7 +20,7 @@ from ledger import chart, rules
 from ledger.posting import Posting
 from ledger.service import Ledger
 from models.chain_transactions import ChainHead
-from models.deposits import ChainDeposit
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit
 from models.wallets import Chain
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,8 @@ class PostgresDepositDesk:
         move(session, deposit, DepositStatus.CREDITED, clock=self._clock, detail=detail)
         await thaw(session, deposit, clock=self._clock)
         await session.flush()
-        await Ledger.post_in(session, [_posting(rules.deposit_credit, deposit, self._clock)])
+        posting = await _posting(session, rules.deposit_credit, deposit, self._clock)
+        await Ledger.post_in(session, [posting])
 
     async def _reverse(self, session: AsyncSession, deposit: ChainDeposit) -> None:
         logger.error("deposit %s was credited and has left the chain", deposit.id)
@@ -65,19 +66,27 @@ class PostgresDepositDesk:
         if deposit.reason_code is None:
             await freeze(session, deposit, clock=self._clock)
         await session.flush()
-        await Ledger.post_in(session, [_posting(rules.deposit_reversal, deposit, self._clock)])
+        posting = await _posting(session, rules.deposit_reversal, deposit, self._clock)
+        await Ledger.post_in(session, [posting])
 
 
-def _posting(rule: Callable[..., Posting], deposit: ChainDeposit, clock: Clock) -> Posting:
-    is_credited = deposit.reason_code is None
+async def _posting(
+    session: AsyncSession, rule: Callable[..., Posting], deposit: ChainDeposit, clock: Clock
+) -> Posting:
+    address = await session.get_one(ChainAddress, deposit.address_id)
+    is_pocket = address.purpose == AddressPurpose.POCKET
+    owner = chart.available(deposit.user_id)
+    if is_pocket:
+        owner = chart.onchain(deposit.user_id, deposit.chain_id)
     return rule(
         deposit_id=deposit.id,
         credit=deposit.credits,
-        target=chart.available(deposit.user_id) if is_credited else chart.UNCLAIMED,
+        target=owner if deposit.reason_code is None else chart.UNCLAIMED,
         chain_id=deposit.chain_id,
         asset=str(deposit.asset),
         amount_minor=deposit.amount_minor,
         at=clock.now(),
+        is_pocket=is_pocket,
     )
 
 

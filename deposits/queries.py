@@ -129,7 +129,8 @@ async def deposit_progress(
 
 async def postings_of(session: AsyncSession, deposit: ChainDeposit) -> list[StatementLine]:
     """Return what the books did with a deposit, oldest first; our own side of it left out."""
-    codes = (chart.available(deposit.user_id), chart.UNCLAIMED)
+    onchain = chart.onchain(deposit.user_id, deposit.chain_id)
+    codes = (chart.available(deposit.user_id), onchain, chart.UNCLAIMED)
     found = await session.exec(
         select(LedgerEntry, LedgerTransaction, LedgerAccount.code)
         .join(LedgerTransaction, col(LedgerTransaction.id) == col(LedgerEntry.transaction_id))

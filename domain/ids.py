@@ -21,6 +21,7 @@ CHAIN_TRANSACTION, CHAIN_BATCH, ATTEMPT = "ctx", "cbt", "att"
 HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
 ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
+POCKET, POCKET_TRANSFER = "pkt", "ptr"
 
 
 def new_id(prefix: str) -> str:

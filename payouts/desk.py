@@ -82,12 +82,12 @@ class PostgresPayoutDesk:
         ) as refusal:
             return await self._refuse(request, refusal)
         except RequestError as refusal:
-            return _refusal(request, refusal)
+            return refused(request.payout_id, request.request_hash, refusal)
 
     async def _try_freeze(self, request: PayoutRequest) -> Acceptance:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return _acceptance(known)
+                return acceptance_of(known)
             target = await _target(session, request)
             await check_in_book(
                 session,
@@ -122,7 +122,7 @@ class PostgresPayoutDesk:
                 at=payout.created_at,
             )
             await Ledger.post_in(session, [posting])
-            return _acceptance(payout)
+            return acceptance_of(payout)
 
     def _new_payout(
         self, request: PayoutRequest, target: PayoutTarget, policy: PolicyVersion
@@ -158,7 +158,7 @@ class PostgresPayoutDesk:
         """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return _acceptance(known)
+                return acceptance_of(known)
             target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
@@ -172,7 +172,7 @@ class PostgresPayoutDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return _acceptance(payout)
+            return acceptance_of(payout)
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Record an approver's decision; see ``payouts.approvals``."""
@@ -240,7 +240,8 @@ async def _target(session: AsyncSession, request: PayoutRequest) -> PayoutTarget
     )
 
 
-def _acceptance(payout: Payout) -> Acceptance:
+def acceptance_of(payout: Payout) -> Acceptance:
+    """Return what became of a request that was written down."""
     refusal = error_by_code(payout.reason_code) if payout.reason_code else None
     return Acceptance(
         payout_id=payout.id,
@@ -253,11 +254,12 @@ def _acceptance(payout: Payout) -> Acceptance:
     )
 
 
-def _refusal(request: PayoutRequest, error: StrongroomError) -> Acceptance:
+def refused(payout_id: str, request_hash: str, error: StrongroomError) -> Acceptance:
+    """Return the answer to a request that nothing was written of."""
     return Acceptance(
-        payout_id=request.payout_id,
+        payout_id=payout_id,
         status=PayoutStatus.REFUSED,
-        request_hash=request.request_hash,
+        request_hash=request_hash,
         reason_code=error.code,
         reason=error.detail,
     )

@@ -14,20 +14,26 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.pockets import OF_POCKETS
 from domain.policy import LimitReservation
 from ledger import rules
 from ledger.posting import Posting
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
+from payouts import pocket_money
 
 
-def dispatch_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:
+async def dispatch_postings(
+    session: AsyncSession, payouts: Sequence[Payout], *, clock: Clock
+) -> list[Posting]:
     """
     Return postings that capture holds into flight, and mark the lines whose money goes there.
 
     A line that was in flight before, for a chain transaction that was given up, stays there.
     """
-    alone = [_dispatched(p, clock) for p in payouts if p.run_id is None]
+    alone = [_dispatched(p, clock) for p in payouts if _is_plain(p)]
+    pockets = [p for p in payouts if p.route in OF_POCKETS]
+    alone += await pocket_money.dispatch_postings(session, pockets, clock=clock)
     held = [p for p in payouts if p.run_id is not None and not p.is_captured]
     for line in held:
         line.is_captured = True
@@ -35,8 +41,12 @@ def dispatch_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Postin
 
 
 def settle_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:
-    """Return postings for payouts that the chain has paid: off the omnibus, the fees earned."""
-    alone = [_settled(p, clock) for p in payouts if p.run_id is None]
+    """
+    Return postings for payouts that the chain has paid: off the omnibus, the fees earned.
+
+    Transfers of pockets are settled by what arrived; see ``outgoing.pocket_settlement``.
+    """
+    alone = [_settled(p, clock) for p in payouts if _is_plain(p)]
     lines = [p for p in payouts if p.run_id is not None]
     return alone + [_lines_settled(together, clock) for together in _by_run(lines)]
 
@@ -45,12 +55,21 @@ async def return_postings(
     session: AsyncSession, payouts: Sequence[Payout], *, clock: Clock, is_expiry: bool = False
 ) -> list[Posting]:
     """Return postings that move amount and fee of each payout back to its user's available."""
+    pockets = [p for p in payouts if p.route in OF_POCKETS]
+    payouts = [p for p in payouts if p.route not in OF_POCKETS]
     in_flight = await _captured(session, payouts)
     returned = [_returned(p, clock) for p in payouts if p.id in in_flight]
     held = [p for p in payouts if p.id not in in_flight]
     released = [_released(p, clock, is_expiry=is_expiry) for p in held if p.run_id is None]
     lines = [p for p in held if p.run_id is not None]
+    returned += await pocket_money.return_postings(
+        session, pockets, clock=clock, is_expiry=is_expiry
+    )
     return returned + released + await _lines_released(session, lines, at=clock.now())
+
+
+def _is_plain(payout: Payout) -> bool:
+    return payout.run_id is None and payout.route not in OF_POCKETS
 
 
 async def _captured(session: AsyncSession, payouts: Sequence[Payout]) -> set[str]:
