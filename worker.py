@@ -36,7 +36,8 @@ from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
-from domain.ports import ChainOutlet, PocketSpender, Sweeper
+from domain.pocket_ports import PocketSpender
+from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,

@@ -3,8 +3,8 @@
 from temporalio import activity
 
 from domain.payouts import Acceptance, PayoutOutcome
+from domain.pocket_ports import PocketDesk, PocketSpender
 from domain.pockets import PocketStanding, PocketTransferRequest
-from domain.ports import PocketDesk, PocketSpender
 
 
 class PocketActivities:

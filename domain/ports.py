@@ -20,7 +20,6 @@ from domain.payouts import (
     PayoutOutcome,
     PayoutRequest,
 )
-from domain.pockets import PocketStanding, PocketTransferRequest
 from domain.runs import (
     RunAcceptance,
     RunCancellation,
@@ -349,31 +348,6 @@ class RunDesk(Protocol):
 
     async def advance(self, run_id: str) -> RunStanding:
         """Finish the run if every line has ended, and say where it stands."""
-        ...
-
-
-class PocketDesk(Protocol):
-    """The first steps of a transfer to or from a pocket; then it is a payout like others."""
-
-    async def freeze(self, request: PocketTransferRequest) -> Acceptance:
-        """Write the transfer and hold its money, or refuse it; a repeat answers the same."""
-        ...
-
-    async def make_ready(self, transfer_id: str) -> PayoutOutcome:
-        """Make the pocket that an approved transfer goes to, if there is none."""
-        ...
-
-
-class PocketSpender(Protocol):
-    """Plans what leaves the pockets of one chain."""
-
-    async def advance(self, transfer_id: str) -> PocketStanding:
-        """
-        Plan the payment, or what it waits for; say which batches must be on their way.
-
-        Raises:
-            TransientError: A leaf of it: not now.
-        """
         ...
 
 

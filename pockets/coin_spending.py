@@ -13,7 +13,7 @@ from pockets.spending import look, plan
 
 
 class CoinPocketSpender:
-    """``domain.ports.PocketSpender`` for UTXO chains."""
+    """``domain.pocket_ports.PocketSpender`` for UTXO chains."""
 
     def __init__(self, database: Database, outlet: ChainOutlet, clock: Clock) -> None:
         """Take the database as the worker's role and the outlet of one chain."""

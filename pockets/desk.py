@@ -59,7 +59,7 @@ class _Asked:
 
 
 class PostgresPocketDesk:
-    """``domain.ports.PocketDesk`` on PostgreSQL."""
+    """``domain.pocket_ports.PocketDesk`` on PostgreSQL."""
 
     def __init__(
         self, database: Database, clock: Clock, screener: AddressScreener | None = None

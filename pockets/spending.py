@@ -56,7 +56,7 @@ class Spend:
 
 
 class AccountPocketSpender:
-    """``domain.ports.PocketSpender`` for account chains."""
+    """``domain.pocket_ports.PocketSpender`` for account chains."""
 
     def __init__(self, database: Database, outlet: AccountOutlet, clock: Clock) -> None:
         """Take the database as the worker's role and the outlet of one chain."""
