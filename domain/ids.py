@@ -22,6 +22,8 @@ HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
 ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
 POCKET, POCKET_TRANSFER = "pkt", "ptr"
+KYC_APPLICATION = "kya"
+EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 
 
 def new_id(prefix: str) -> str:

@@ -67,6 +67,13 @@ class PocketStanding:
     look_again_s: int = 300
 
 
+def shown_destination(route: str, pocket_id: str | None, destination: str) -> str | None:
+    """Return the address that a transfer's user may know of; None where there is none yet."""
+    if route == Route.REDEEM or (route == Route.FUND and pocket_id is None):
+        return None
+    return destination
+
+
 def approved_destination(route: str, user_id: str, chain_id: str, destination: str) -> str:
     """
     Return what people approve as the destination of a payout.

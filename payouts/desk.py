@@ -21,9 +21,9 @@ from domain.errors import (
     RequestError,
     StrongroomError,
     WalletFrozenError,
-    error_by_code,
 )
 from domain.ids import HOLD, derived_id
+from domain.limits import Operation
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -37,11 +37,12 @@ from domain.ports import AddressScreener
 from infra.database import Database
 from ledger import rules
 from ledger.service import Ledger
+from limits.reservation import reserve
 from models.chain_transactions import ChainTransaction
 from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
 from payouts.book import check_in_book
-from payouts.history import locked_payout, move, outcome_of
+from payouts.history import begin, locked_payout, move, outcome_of
 from payouts.money import return_postings
 from payouts.policy import PolicyVersion, current_policy
 from payouts.screening import PostgresScreener, check_allowed
@@ -87,7 +88,7 @@ class PostgresPayoutDesk:
     async def _try_freeze(self, request: PayoutRequest) -> Acceptance:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return acceptance_of(known)
+                return await acceptance_of(session, known)
             target = await _target(session, request)
             await check_in_book(
                 session,
@@ -102,8 +103,7 @@ class PostgresPayoutDesk:
             await check_not_frozen(session, request.user_id)
             policy = await current_policy(session)
             payout = self._new_payout(request, target, policy)
-            session.add(payout)
-            session.add(PayoutEvent(payout_id=payout.id, status=payout.status))
+            begin(session, payout)
             await session.flush()
             limits = limit_reservations(
                 policy.document,
@@ -121,8 +121,18 @@ class PostgresPayoutDesk:
                 expires_at=payout.approval_expires_at,
                 at=payout.created_at,
             )
+            await reserve(
+                session,
+                user_id=payout.user_id,
+                operation=Operation.PAYOUT,
+                asset=payout.asset,
+                amount_minor=payout.amount_minor,
+                at=payout.created_at,
+                hold_id=payout.hold_id,
+                resource_id=payout.id,
+            )
             await Ledger.post_in(session, [posting])
-            return acceptance_of(payout)
+            return await acceptance_of(session, payout)
 
     def _new_payout(
         self, request: PayoutRequest, target: PayoutTarget, policy: PolicyVersion
@@ -158,7 +168,7 @@ class PostgresPayoutDesk:
         """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return acceptance_of(known)
+                return await acceptance_of(session, known)
             target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
@@ -172,7 +182,7 @@ class PostgresPayoutDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return acceptance_of(payout)
+            return await acceptance_of(session, payout)
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Record an approver's decision; see ``payouts.approvals``."""
@@ -240,18 +250,29 @@ async def _target(session: AsyncSession, request: PayoutRequest) -> PayoutTarget
     )
 
 
-def acceptance_of(payout: Payout) -> Acceptance:
+async def acceptance_of(session: AsyncSession, payout: Payout) -> Acceptance:
     """Return what became of a request that was written down."""
-    refusal = error_by_code(payout.reason_code) if payout.reason_code else None
+    is_refused = payout.status == PayoutStatus.REFUSED
     return Acceptance(
         payout_id=payout.id,
         status=PayoutStatus(payout.status),
         request_hash=payout.request_hash,
         reason_code=payout.reason_code,
-        reason=refusal.title if refusal else None,
+        reason=await _why_refused(session, payout) if is_refused else None,
         approvals_required=payout.approvals_required,
         approval_expires_at=payout.approval_expires_at,
     )
+
+
+async def _why_refused(session: AsyncSession, payout: Payout) -> str | None:
+    """Return what was said at the first time, so that every repeat says it too."""
+    await session.flush()
+    found = await session.exec(
+        select(PayoutEvent.detail).where(
+            PayoutEvent.payout_id == payout.id, PayoutEvent.status == PayoutStatus.REFUSED
+        )
+    )
+    return found.first()
 
 
 def refused(payout_id: str, request_hash: str, error: StrongroomError) -> Acceptance:

@@ -18,6 +18,7 @@ from domain.pockets import OF_POCKETS
 from domain.policy import LimitReservation
 from ledger import rules
 from ledger.posting import Posting
+from limits.reservation import give_back, give_back_part
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
 from payouts import pocket_money
@@ -54,11 +55,17 @@ def settle_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]
 async def return_postings(
     session: AsyncSession, payouts: Sequence[Payout], *, clock: Clock, is_expiry: bool = False
 ) -> list[Posting]:
-    """Return postings that move amount and fee of each payout back to its user's available."""
+    """
+    Return postings that move amount and fee of each payout back to its user's available.
+
+    What they used of limits is given back with them: here for parts of a run's hold and for what
+    was in flight, by the database for a hold that ends as a whole.
+    """
     pockets = [p for p in payouts if p.route in OF_POCKETS]
     payouts = [p for p in payouts if p.route not in OF_POCKETS]
     in_flight = await _captured(session, payouts)
     returned = [_returned(p, clock) for p in payouts if p.id in in_flight]
+    await _give_back(session, [p for p in payouts if p.id in in_flight])
     held = [p for p in payouts if p.id not in in_flight]
     released = [_released(p, clock, is_expiry=is_expiry) for p in held if p.run_id is None]
     lines = [p for p in held if p.run_id is not None]
@@ -89,7 +96,8 @@ async def _lines_released(
         together = list(group)
         hold = await session.get_one(Hold, together[0].hold_id)
         postings.append(
-            release_posting(
+            await release_posting(
+                session,
                 hold,
                 run_id=str(together[0].run_id),
                 payout_ids=[line.id for line in together],
@@ -101,7 +109,22 @@ async def _lines_released(
     return postings
 
 
-def release_posting(
+async def _give_back(session: AsyncSession, in_flight: Iterable[Payout]) -> None:
+    for payout in in_flight:
+        if payout.run_id is None:
+            await give_back(session, payout.id)
+        else:
+            await give_back_part(
+                session,
+                payout.run_id,
+                key=f"{payout.id}:return",
+                amount_minor=payout.amount_minor,
+                times=1,
+            )
+
+
+async def release_posting(
+    session: AsyncSession,
     hold: Hold,
     *,
     run_id: str,
@@ -110,7 +133,7 @@ def release_posting(
     fee_minor: int,
     at: datetime,
 ) -> Posting:
-    """Return the posting that gives lines back from their run's hold, once for these lines."""
+    """Give lines' limits back, and return the posting that does so with their run's hold, once."""
     ordered = sorted(payout_ids)
     limits = tuple(
         LimitReservation(
@@ -123,7 +146,7 @@ def release_posting(
         )
         for limit in hold.limits
     )
-    return rules.run_release(
+    posting = rules.run_release(
         run_id=run_id,
         part=hashlib.sha256("\x1f".join(ordered).encode()).hexdigest()[:32],
         hold_id=hold.id,
@@ -133,6 +156,10 @@ def release_posting(
         limits=limits,
         at=at,
     )
+    await give_back_part(
+        session, run_id, key=posting.key, amount_minor=amount_minor, times=len(ordered)
+    )
+    return posting
 
 
 def _by_run(lines: Iterable[Payout]) -> Iterator[list[Payout]]:

@@ -16,6 +16,7 @@ from domain.policy import LimitReservation
 from ledger import pocket_rules
 from ledger.pocket_rules import Part, Purse
 from ledger.posting import Posting
+from limits.reservation import give_back
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
 from models.wallets import Chain
@@ -72,6 +73,7 @@ async def return_postings(
         if payout.network_fee_minor is not None:
             # The chain took its fee for doing nothing; that is settled, and the rest free again.
             parts = parts[:1]
+        await give_back(session, payout.id)
         postings += [pocket_rules.pocket_return(part, at=clock.now()) for part in parts]
     return postings
 

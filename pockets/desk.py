@@ -25,6 +25,7 @@ from domain.errors import (
     UnknownAssetError,
 )
 from domain.ids import DECISION, HOLD, derived_id
+from domain.limits import Operation
 from domain.payouts import Acceptance, DecisionKind, PayoutOutcome, PayoutStatus
 from domain.pockets import ALL, PocketTransferRequest, Route, approved_destination
 from domain.policy import LimitReservation, limit_reservations, requirement
@@ -33,12 +34,13 @@ from infra.database import Database
 from ledger import chart
 from ledger.queries import account_balance
 from ledger.service import Ledger
-from models.payouts import ApprovalDecision, Payout, PayoutEvent
+from limits.reservation import reserve
+from models.payouts import ApprovalDecision, Payout
 from models.wallets import Asset, AssetKind, Chain
 from payouts.approvals import content_hash_of
 from payouts.book import check_in_book
 from payouts.desk import acceptance_of, refused
-from payouts.history import locked_payout, move, outcome_of
+from payouts.history import begin, locked_payout, move, outcome_of
 from payouts.pocket_money import freeze_postings
 from payouts.policy import PolicyVersion, current_policy
 from payouts.screening import PostgresScreener, check_allowed
@@ -106,7 +108,7 @@ class PostgresPocketDesk:
     async def _try_freeze(self, request: PocketTransferRequest) -> Acceptance:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return acceptance_of(known)
+                return await acceptance_of(session, known)
             asked = await _asked(session, request)
             if request.route == Route.SEND:
                 await check_in_book(
@@ -123,7 +125,7 @@ class PostgresPocketDesk:
             await check_not_frozen(session, request.user_id)
             await _lock_pocket(session, request)
             payout = await self._frozen(session, asked, await current_policy(session))
-            return acceptance_of(payout)
+            return await acceptance_of(session, payout)
 
     async def _frozen(self, session: AsyncSession, asked: _Asked, policy: PolicyVersion) -> Payout:
         request = asked.request
@@ -134,8 +136,7 @@ class PostgresPocketDesk:
             payout.amount_minor = await _everything(session, asked, payout)
         self._require_approvals(payout, policy)
         await _check_amount(asked, payout)
-        session.add(payout)
-        session.add(PayoutEvent(payout_id=payout.id, status=payout.status, at=payout.created_at))
+        begin(session, payout)
         await session.flush()
         session.add(_authorization(request, payout))
         await session.flush()
@@ -146,6 +147,16 @@ class PostgresPocketDesk:
                 asset=payout.asset,
                 amount_minor=payout.amount_minor,
                 at=payout.created_at,
+            )
+            await reserve(
+                session,
+                user_id=payout.user_id,
+                operation=Operation.SEND_ONCHAIN,
+                asset=payout.asset,
+                amount_minor=payout.amount_minor,
+                at=payout.created_at,
+                hold_id=payout.hold_id,
+                resource_id=payout.id,
             )
         postings = freeze_postings(payout, asked.chain.native_asset, limits=limits)
         await Ledger.post_in(session, postings)
@@ -208,7 +219,7 @@ class PostgresPocketDesk:
         """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return acceptance_of(known)
+                return await acceptance_of(session, known)
             asked = await _asked(session, request)
             payout = self._new_payout(asked, await current_policy(session))
             payout.hold_id = None
@@ -222,7 +233,7 @@ class PostgresPocketDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return acceptance_of(payout)
+            return await acceptance_of(session, payout)
 
 
 async def _asked(session: AsyncSession, request: PocketTransferRequest) -> _Asked:

@@ -11,6 +11,7 @@ from domain.clock import Clock
 from domain.errors import ChainNotFoundError, PocketNotFoundError
 from domain.hd import EXTERNAL
 from domain.ids import POCKET, derived_id
+from events.outbox import Event, Json, publish
 from ledger import chart
 from models.deposits import AddressPurpose, ChainAddress
 from models.ledger import LedgerAccount
@@ -73,7 +74,8 @@ async def ensure_pocket(
         created_at=clock.now(),
     )
     session.add(next_address(account, row))
-    await session.flush()
+    told: dict[str, Json] = {"chain_id": chain_id, "address": row.address}
+    await publish(session, Event(user_id, "pocket.created", pocket_id, told))
     return row
 
 

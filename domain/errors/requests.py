@@ -75,6 +75,12 @@ class InvalidPolicyError(RequestError):
     code, http_status, title = "invalid_policy", 422, "Invalid policy"
 
 
+class InvalidLimitsError(RequestError):
+    """The table of limits contradicts itself."""
+
+    code, http_status, title = "invalid_limits", 422, "Invalid limits"
+
+
 class IdempotencyKeyMissingError(RequestError):
     """A request that moves money came without an Idempotency-Key."""
 

@@ -17,6 +17,7 @@ from api.app import create_app
 from api.problems import problem_type
 from cli.main import app as command_line
 from domain.errors import StrongroomError
+from domain.events import KINDS
 from domain.payouts import PayoutStatus
 from domain.policy import ApprovalRule, PayoutLimit, PolicyDocument
 from infra.search_attributes import SEARCH_ATTRIBUTES
@@ -271,6 +272,13 @@ class TestStates:
     @pytest.mark.parametrize("kind", ChainTransactionKind)
     def test_name_both_kinds_of_chain_transaction(self, kind: str) -> None:
         assert kind in (REFERENCE / "states.md").read_text()
+
+
+class TestEvents:
+    def test_are_all_listed_in_their_own_words_and_nothing_else(self) -> None:
+        listed = {row[0]: row[1] for row in rows("events.md") if "." in row[0]}
+
+        assert listed == dict(KINDS)
 
 
 class TestWorkflows:

@@ -1,0 +1,90 @@
+"""
+Events: what happened to something of a user's, told to streams and webhooks.
+
+Every kind is registered here with one line for people; an event of another kind is refused.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from domain.errors import InvariantError
+
+type Json = str | int | bool | Sequence[Json] | Mapping[str, Json] | None
+"""What an event carries: JSON without floats, since an amount never is one."""
+
+KINDS: Mapping[str, str] = {
+    # Payouts; the name after the point is the status that the payout has come to.
+    "payout.awaiting_approval": "Amount and fee are held, and approvers are asked.",
+    "payout.ready": "It is held and approved, and the next batch takes it.",
+    "payout.batched": "It is in a batch on its way to the chain.",
+    "payout.settled": "The chain has confirmed it to the policy's depth.",
+    "payout.refused": "It was never held: balance or limit did not allow it.",
+    "payout.rejected": "An approver said no, and the hold is released.",
+    "payout.cancelled": "Its requester took it back, and the hold is released.",
+    "payout.expired": "Approvals did not come in time, and the hold is released.",
+    "payout.refunded": "The chain could not move it, and the money is available again.",
+    # Pockets; the name after the point is the status that a transfer to or from one has come to.
+    "pocket.created": "The user has a wallet of their own on a chain.",
+    "pocket_transfer.awaiting_approval": "Its money is held, and approvers are asked.",
+    "pocket_transfer.ready": "It is held and approved, and leaves as soon as it can.",
+    "pocket_transfer.batched": "It is in a chain transaction, or in a batch that will make one.",
+    "pocket_transfer.settled": "The chain has confirmed it, and the books have both sides.",
+    "pocket_transfer.refused": "It was never held: balance or limit did not allow it.",
+    "pocket_transfer.rejected": "An approver said no, and the hold is released.",
+    "pocket_transfer.cancelled": "Its requester took it back, and the hold is released.",
+    "pocket_transfer.expired": "Approvals did not come in time, and the hold is released.",
+    "pocket_transfer.refunded": "The chain could not move it, and the money is where it was.",
+    # Bulk payouts.
+    "payout_run.awaiting_approval": "The whole run is held, and approvers are asked.",
+    "payout_run.paying": "Every line is decided on, and some are on their way.",
+    "payout_run.lines_ended": "Some of its lines have ended together, all in one way.",
+    "payout_run.finished": "Every line has ended.",
+    # Deposits.
+    "deposit.seen": "A payment to one of the user's addresses is in no block yet, or no longer.",
+    "deposit.confirming": "It is in a block that is not yet deep enough.",
+    "deposit.credited": "It is deep enough, and in the ledger.",
+    "deposit.forgotten": "It was replaced or reorganized away before it was credited.",
+    "deposit.reversed": "It left the chain after it was credited, and the ledger took it back.",
+    # Webhooks.
+    "webhook_endpoint.pinged": "Somebody asked for a test of one endpoint; only that one gets it.",
+    "webhook_endpoint.disabled": "Deliveries failed for days, and the endpoint gets no more.",
+}
+"""Every kind of event, and what it says of its resource."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    Something that happened to one resource of one user.
+
+    ``data`` is shown to the user as it is: amounts as decimal strings, and never a secret.
+
+    Raises:
+        InvariantError: The kind is not registered, or the data holds what is no ``Json``.
+    """
+
+    user_id: str
+    kind: str
+    resource_id: str
+    data: Mapping[str, Json] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            msg = f"No kind of event is called {self.kind!r}; see domain.events."
+            raise InvariantError(msg)
+        _check(self.data)
+
+
+def _check(value: object) -> None:
+    """Pass if this is JSON without floats."""
+    if value is None or isinstance(value, str | bool | int):
+        return
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        for held in value.values():
+            _check(held)
+    elif isinstance(value, list | tuple):
+        for held in value:
+            _check(held)
+    else:
+        msg = f"An event cannot carry a value of type {type(value).__name__}."
+        raise InvariantError(msg)
