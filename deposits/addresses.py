@@ -58,6 +58,7 @@ async def issue(
 
     Raises:
         UnknownAssetError: There is no such asset, or it is disabled.
+        InternalAssetError: The asset is on no chain.
         AccountNotReadyError: The signer has not made the chain's keys yet.
         IdempotencyKeyReusedError: The key was used for another asset or label.
         DepositAddressLimitError: The customer has as many on this chain as anybody gets.
@@ -75,12 +76,12 @@ async def issue(
         msg = f"There is no asset {request.asset!r}."
         raise UnknownAssetError(msg)
     # Locked, so that no two addresses get one index.
-    account = await locked_account(session, asset.chain_id)
-    await _check_limit(session, request.user_id, asset.chain_id, addresses_max)
+    account = await locked_account(session, asset.home_chain_id)
+    await _check_limit(session, request.user_id, asset.home_chain_id, addresses_max)
     row = _derived(account, address_id, request, clock=clock)
     session.add(row)
     await session.flush()
-    return DepositAddress(row, await session.get_one(Chain, asset.chain_id), asset)
+    return DepositAddress(row, await session.get_one(Chain, asset.home_chain_id), asset)
 
 
 async def find(session: AsyncSession, address_id: str, *, user_id: str | None) -> DepositAddress:

@@ -48,6 +48,16 @@ BITCOIN = AssetEntry(
 )
 """Small deposits are credited after one confirmation, others later."""
 
+ITD, ITD_DECIMALS = "ITD", 6
+ITD_UNIT = 10**ITD_DECIMALS
+USD, USD_DECIMALS = "USD", 2
+
+OFF_CHAIN = (
+    AssetEntry(code=ITD, kind=AssetKind.INTERNAL, decimals=ITD_DECIMALS, name="Internet dollar"),
+    AssetEntry(code=USD, kind=AssetKind.FIAT, decimals=USD_DECIMALS, name="US dollar"),
+)
+"""What is bought, and what a card pays with."""
+
 POLICY = PolicyDocument.model_validate(
     {
         "rules": [
@@ -95,7 +105,7 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
             )
             await apply_catalog(
                 session,
-                Catalog(chains=(chain,), assets=(ether,)),
+                Catalog(chains=(chain,), assets=(ether, *OFF_CHAIN)),
             )
             if stack.has(Service.BITCOIN):
                 bitcoin = bitcoin_chain(confirmations_min, bump_after_s)

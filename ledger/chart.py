@@ -66,6 +66,24 @@ def customer_network_fees(chain_id: str, user_id: str) -> str:
     return f"{network_fees(chain_id)}:{user_id}"
 
 
+def mint(asset: str) -> str:
+    """Return the account that an internal asset comes from: what is issued, with a minus."""
+    return f"mint:{asset}"
+
+
+def gateway(name: str) -> str:
+    """Return the mirror of our money at a payment gateway."""
+    return f"gateway:{name}"
+
+
+def purchase_clearing(source: str) -> str:
+    """Return the account of what came in for purchases, by chain or gateway, not converted yet."""
+    return f"purchases:clearing:{source}"
+
+
+PURCHASE_PROCEEDS = "purchases:proceeds"
+"""What customers paid for what they bought: ours."""
+
 SERVICE_FEES = "fees:service"
 """Fees that customers paid us."""
 

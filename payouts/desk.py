@@ -93,12 +93,12 @@ class PostgresPayoutDesk:
             await check_in_book(
                 session,
                 request.user_id,
-                target.asset.chain_id,
+                target.chain_id,
                 target.destination,
                 now=self._clock.now(),
             )
         # Outside any unit of work: whoever screens may be far away.
-        await check_allowed(self._screener, target.asset.chain_id, target.destination)
+        await check_allowed(self._screener, target.chain_id, target.destination)
         async with self._database.transaction() as session:
             await check_not_frozen(session, request.user_id)
             policy = await current_policy(session)
@@ -149,7 +149,7 @@ class PostgresPayoutDesk:
             idempotency_key=request.idempotency_key,
             request_hash=request.request_hash,
             asset=request.asset,
-            chain_id=target.asset.chain_id,
+            chain_id=target.chain_id,
             amount_minor=request.amount_minor,
             fee_minor=target.asset.payout_fee_minor,
             destination=target.destination,

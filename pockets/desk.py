@@ -241,11 +241,11 @@ async def _asked(session: AsyncSession, request: PocketTransferRequest) -> _Aske
     Return a request with its asset, chain and canonical destination.
 
     Raises:
-        UnknownAssetError, AmountOutOfRangeError, InvalidAddressError, ForbiddenDestinationError:
-            As named.
+        UnknownAssetError, InternalAssetError, AmountOutOfRangeError, InvalidAddressError,
+            ForbiddenDestinationError: As named.
     """
     asset = await session.get(Asset, request.asset)
-    if asset is None or not asset.enabled or asset.chain_id != request.chain_id:
+    if asset is None or not asset.enabled or asset.home_chain_id != request.chain_id:
         msg = f"There is no asset {request.asset!r} on {request.chain_id}."
         raise UnknownAssetError(msg)
     chain = await session.get_one(Chain, request.chain_id)
