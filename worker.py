@@ -30,6 +30,7 @@ from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.purchases import CardActivities, PurchaseActivities, RateActivities
+from activities.pockets import PocketActivities, PocketSpendActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
@@ -38,6 +39,7 @@ from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
+from domain.pocket_ports import PocketSpender
 from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
     GATEWAYS_QUEUE,
@@ -67,6 +69,9 @@ from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
 from purchases.desk import PostgresPurchaseDesk
+from pockets.coin_spending import CoinPocketSpender
+from pockets.desk import PostgresPocketDesk
+from pockets.spending import AccountPocketSpender
 from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
@@ -85,6 +90,7 @@ from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.rates import RatesWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 WORKFLOWS = (
@@ -98,6 +104,7 @@ WORKFLOWS = (
     PurchaseWorkflow,
     GatewayEventWorkflow,
     RatesWorkflow,
+    PocketTransferWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -143,6 +150,7 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
     purchases = PurchaseActivities(
         PostgresPurchaseDesk(process.database, CLOCK), TemporalNotifier(process.client)
     )
+    pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK))
     return Worker(
         process.client,
         task_queue=queue,
@@ -173,6 +181,8 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             purchases.cancel,
             purchases.request_refund,
             purchases.tell,
+            pockets.freeze,
+            pockets.make_ready,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -189,15 +199,19 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     planner: Planner
     fates: FateReader
     sweeper: Sweeper
+    spender: PocketSpender
     balances: BalanceReconciler | None = None
     if isinstance(outlet, CoinOutlet):
         planner, fates = CoinPlanner(process.database, outlet, CLOCK), CoinFates()
         sweeper = CoinSweeper(process.database, outlet, CLOCK)
+        spender = CoinPocketSpender(process.database, outlet, CLOCK)
     else:
         planner, fates = AccountPlanner(process.database, outlet, CLOCK), AccountFates(outlet)
         sweeper = AccountSweeper(process.database, outlet, CLOCK)
+        spender = AccountPocketSpender(process.database, outlet, CLOCK)
         balances = BalanceReconciler(process.database, outlet, CLOCK)
     sweeps = SweepActivities(sweeper)
+    spends = PocketSpendActivities(spender)
     steps = ChainActivities(
         PostgresChainRunner(process.database, outlet, planner, CLOCK),
         PostgresChainWatch(process.database, outlet, fates, CLOCK, balances=balances),
@@ -213,6 +227,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
             steps.plan_bumps,
             steps.watch,
             sweeps.plan,
+            spends.advance,
         ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,

@@ -23,6 +23,17 @@ KINDS: Mapping[str, str] = {
     "payout.cancelled": "Its requester took it back, and the hold is released.",
     "payout.expired": "Approvals did not come in time, and the hold is released.",
     "payout.refunded": "The chain could not move it, and the money is available again.",
+    # Pockets; the name after the point is the status that a transfer to or from one has come to.
+    "pocket.created": "The user has a wallet of their own on a chain.",
+    "pocket_transfer.awaiting_approval": "Its money is held, and approvers are asked.",
+    "pocket_transfer.ready": "It is held and approved, and leaves as soon as it can.",
+    "pocket_transfer.batched": "It is in a chain transaction, or in a batch that will make one.",
+    "pocket_transfer.settled": "The chain has confirmed it, and the books have both sides.",
+    "pocket_transfer.refused": "It was never held: balance or limit did not allow it.",
+    "pocket_transfer.rejected": "An approver said no, and the hold is released.",
+    "pocket_transfer.cancelled": "Its requester took it back, and the hold is released.",
+    "pocket_transfer.expired": "Approvals did not come in time, and the hold is released.",
+    "pocket_transfer.refunded": "The chain could not move it, and the money is where it was.",
     # Bulk payouts.
     "payout_run.awaiting_approval": "The whole run is held, and approvers are asked.",
     "payout_run.paying": "Every line is decided on, and some are on their way.",

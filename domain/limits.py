@@ -29,7 +29,7 @@ class Operation(StrEnum):
     SEND = "send"
     """Off-chain, from one user to another."""
     SEND_ONCHAIN = "send_onchain"
-    """From a user's on-chain pocket, and from there to the off-chain one and back."""
+    """From a user's own pocket on a chain to an address there."""
     PURCHASE = "purchase"
     PAYOUT = "payout"
     """From the off-chain balance to an address on a chain."""

@@ -5,6 +5,7 @@ A workflow's id is ``{kind}/{resource id}``, so the resource alone finds its his
 """
 
 from domain.ids import DEPOSIT, PAYOUT
+from domain.ids import POCKET_TRANSFER
 
 WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"
@@ -20,14 +21,16 @@ PURCHASE_MOVED_SIGNAL = "moved"
 PURCHASE_WORKFLOW = "PurchaseWorkflow"
 RATES_WORKFLOW_ID = "rates"
 SWEEP_WORKFLOW = "SweepWorkflow"
+POCKET_TRANSFER_WORKFLOW = "PocketTransferWorkflow"
 SWEEP_NOW_SIGNAL = "sweep_now"
 ACCEPT_UPDATE_ID = "accept"
 """Constant, so that a repeated request meets the first one's answer, even after it ended."""
 
 
 def payout_workflow_id(payout_id: str) -> str:
-    """Return the id of a payout's workflow."""
-    return f"payout/{payout_id}"
+    """Return the id of a payout's workflow; a transfer to or from a pocket is a payout as well."""
+    kind = "pocket-transfer" if payout_id.startswith(f"{POCKET_TRANSFER}_") else "payout"
+    return f"{kind}/{payout_id}"
 
 
 def payout_run_workflow_id(run_id: str) -> str:

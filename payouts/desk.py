@@ -83,12 +83,12 @@ class PostgresPayoutDesk:
         ) as refusal:
             return await self._refuse(request, refusal)
         except RequestError as refusal:
-            return _refusal(request, refusal)
+            return refused(request.payout_id, request.request_hash, refusal)
 
     async def _try_freeze(self, request: PayoutRequest) -> Acceptance:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return await _acceptance(session, known)
+                return await acceptance_of(session, known)
             target = await _target(session, request)
             await check_in_book(
                 session,
@@ -132,7 +132,7 @@ class PostgresPayoutDesk:
                 resource_id=payout.id,
             )
             await Ledger.post_in(session, [posting])
-            return await _acceptance(session, payout)
+            return await acceptance_of(session, payout)
 
     def _new_payout(
         self, request: PayoutRequest, target: PayoutTarget, policy: PolicyVersion
@@ -168,7 +168,7 @@ class PostgresPayoutDesk:
         """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return await _acceptance(session, known)
+                return await acceptance_of(session, known)
             target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
@@ -182,7 +182,7 @@ class PostgresPayoutDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return await _acceptance(session, payout)
+            return await acceptance_of(session, payout)
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Record an approver's decision; see ``payouts.approvals``."""
@@ -250,7 +250,8 @@ async def _target(session: AsyncSession, request: PayoutRequest) -> PayoutTarget
     )
 
 
-async def _acceptance(session: AsyncSession, payout: Payout) -> Acceptance:
+async def acceptance_of(session: AsyncSession, payout: Payout) -> Acceptance:
+    """Return what became of a request that was written down."""
     is_refused = payout.status == PayoutStatus.REFUSED
     return Acceptance(
         payout_id=payout.id,
@@ -274,11 +275,12 @@ async def _why_refused(session: AsyncSession, payout: Payout) -> str | None:
     return found.first()
 
 
-def _refusal(request: PayoutRequest, error: StrongroomError) -> Acceptance:
+def refused(payout_id: str, request_hash: str, error: StrongroomError) -> Acceptance:
+    """Return the answer to a request that nothing was written of."""
     return Acceptance(
-        payout_id=request.payout_id,
+        payout_id=payout_id,
         status=PayoutStatus.REFUSED,
-        request_hash=request.request_hash,
+        request_hash=request_hash,
         reason_code=error.code,
         reason=error.detail,
     )

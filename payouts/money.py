@@ -14,21 +14,27 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.pockets import OF_POCKETS
 from domain.policy import LimitReservation
 from ledger import rules
 from ledger.posting import Posting
 from limits.reservation import give_back, give_back_part
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
+from payouts import pocket_money
 
 
-def dispatch_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:
+async def dispatch_postings(
+    session: AsyncSession, payouts: Sequence[Payout], *, clock: Clock
+) -> list[Posting]:
     """
     Return postings that capture holds into flight, and mark the lines whose money goes there.
 
     A line that was in flight before, for a chain transaction that was given up, stays there.
     """
-    alone = [_dispatched(p, clock) for p in payouts if p.run_id is None]
+    alone = [_dispatched(p, clock) for p in payouts if _is_plain(p)]
+    pockets = [p for p in payouts if p.route in OF_POCKETS]
+    alone += await pocket_money.dispatch_postings(session, pockets, clock=clock)
     held = [p for p in payouts if p.run_id is not None and not p.is_captured]
     for line in held:
         line.is_captured = True
@@ -36,8 +42,12 @@ def dispatch_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Postin
 
 
 def settle_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:
-    """Return postings for payouts that the chain has paid: off the omnibus, the fees earned."""
-    alone = [_settled(p, clock) for p in payouts if p.run_id is None]
+    """
+    Return postings for payouts that the chain has paid: off the omnibus, the fees earned.
+
+    Transfers of pockets are settled by what arrived; see ``outgoing.pocket_settlement``.
+    """
+    alone = [_settled(p, clock) for p in payouts if _is_plain(p)]
     lines = [p for p in payouts if p.run_id is not None]
     return alone + [_lines_settled(together, clock) for together in _by_run(lines)]
 
@@ -51,13 +61,22 @@ async def return_postings(
     What they used of limits is given back with them: here for parts of a run's hold and for what
     was in flight, by the database for a hold that ends as a whole.
     """
+    pockets = [p for p in payouts if p.route in OF_POCKETS]
+    payouts = [p for p in payouts if p.route not in OF_POCKETS]
     in_flight = await _captured(session, payouts)
     returned = [_returned(p, clock) for p in payouts if p.id in in_flight]
     await _give_back(session, [p for p in payouts if p.id in in_flight])
     held = [p for p in payouts if p.id not in in_flight]
     released = [_released(p, clock, is_expiry=is_expiry) for p in held if p.run_id is None]
     lines = [p for p in held if p.run_id is not None]
+    returned += await pocket_money.return_postings(
+        session, pockets, clock=clock, is_expiry=is_expiry
+    )
     return returned + released + await _lines_released(session, lines, at=clock.now())
+
+
+def _is_plain(payout: Payout) -> bool:
+    return payout.run_id is None and payout.route not in OF_POCKETS
 
 
 async def _captured(session: AsyncSession, payouts: Sequence[Payout]) -> set[str]:
