@@ -29,8 +29,8 @@ from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
-from activities.purchases import CardActivities, PurchaseActivities, RateActivities
 from activities.pockets import PocketActivities, PocketSpendActivities
+from activities.purchases import CardActivities, PurchaseActivities, RateActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
@@ -68,10 +68,10 @@ from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
-from purchases.desk import PostgresPurchaseDesk
 from pockets.coin_spending import CoinPocketSpender
 from pockets.desk import PostgresPocketDesk
 from pockets.spending import AccountPocketSpender
+from purchases.desk import PostgresPurchaseDesk
 from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
@@ -88,9 +88,9 @@ from workflows.gateway_event import GatewayEventWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.rates import RatesWorkflow
-from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 WORKFLOWS = (

@@ -4,8 +4,7 @@ Ids of workflows and names of task queues and signals: what both sides of Tempor
 A workflow's id is ``{kind}/{resource id}``, so the resource alone finds its history.
 """
 
-from domain.ids import DEPOSIT, PAYOUT
-from domain.ids import POCKET_TRANSFER
+from domain.ids import DEPOSIT, PAYOUT, POCKET_TRANSFER
 
 WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"

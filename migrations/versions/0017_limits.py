@@ -7,7 +7,7 @@ from sqlalchemy.dialects import postgresql
 from migrations.sql import run_file
 
 revision = '0017'
-down_revision = '0016'
+down_revision = "0016"
 branch_labels = None
 depends_on = None
 

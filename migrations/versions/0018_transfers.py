@@ -8,7 +8,7 @@ import models.columns
 from migrations.sql import run_file
 
 revision = '0018'
-down_revision = '0017'
+down_revision = "0017"
 branch_labels = None
 depends_on = None
 
