@@ -37,10 +37,10 @@ class BatchSteps:
         self.next = await following()
         self.taken.append(name)
 
-    async def go_on(self) -> None:
-        """Take steps until it waits for blocks; ask for what the watcher found before."""
+    async def go_on(self, *, is_moved: bool) -> None:
+        """Take steps until it waits for blocks again, or for a node or a fee."""
         for _ in range(STEPS_MAX):
-            await self.step()
+            await self.step(is_moved=is_moved)
             if self.is_waiting:
                 return
 

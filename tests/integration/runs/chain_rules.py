@@ -9,12 +9,14 @@ from hypothesis.stateful import precondition, rule
 
 from domain.ids import new_id
 from tests.integration.runs.batch_steps import DONE, BatchSteps
-from tests.integration.runs.customer_rules import STRANGERS, CustomerRules, which
+from tests.integration.runs.customer_rules import CustomerRules, strangers, which
 from tests.integration.runs.interleaved import REFUSALS, deaths
 from tests.support.books import CHAIN, HOT
 from tests.support.runs import stranger
 
 CEILING_MINOR = 1_000
+NO_TROUBLE = "none"
+TROUBLES = (NO_TROUBLE, NO_TROUBLE, "no node", "lost answers", "dear gas")
 
 
 def has_batches(machine: "ChainRules") -> bool:
@@ -37,18 +39,14 @@ class ChainRules(CustomerRules):
             self.batches.append(BatchSteps(self.books, batch_id))
             self.claim_key = new_id("claim")
 
-    @rule(blocks=st.integers(0, 3), dies_at=deaths)
-    def carry_on(self, blocks: int, dies_at: int | None) -> None:
+    @rule(blocks=st.integers(0, 4), is_moved=st.booleans(), dies_at=deaths)
+    def carry_on(self, blocks: int, *, is_moved: bool, dies_at: int | None) -> None:
         """Let everybody do what they would, until one of them dies."""
         self.live(self.claim())
         for batch in self.on_their_way:
-            self.live(batch.go_on(), dies_at)
+            self.live(batch.go_on(is_moved=is_moved), dies_at)
         self.chain.mine(blocks)
         self.live(self.books.watch.watch_once(), dies_at)
-
-    @rule(dies_at=deaths)
-    def claim_one(self, dies_at: int | None) -> None:
-        self.live(self.claim(), dies_at)
 
     @precondition(has_batches)
     @rule(of=which, steps=st.integers(1, 4), is_moved=st.booleans(), dies_at=deaths)
@@ -60,26 +58,29 @@ class ChainRules(CustomerRules):
         self.live(batch.step(is_moved=is_moved), dies_at)
 
     @precondition(has_batches)
-    @rule(of=which, step=which, dies_at=deaths)
-    def repeat(self, of: int, step: int, *, dies_at: int | None) -> None:
-        """Let a worker that was given up for dead finish a step of long ago."""
-        self.live(self.batches[-1 - of % len(self.batches)].repeat(step), dies_at)
+    @rule(of=which, step=which, request=which, is_alone=st.booleans(), dies_at=deaths)
+    def come_late(
+        self, of: int, step: int, *, request: int, is_alone: bool, dies_at: int | None
+    ) -> None:
+        """
+        Let a worker that was given up for dead finish a step of long ago.
 
-    @precondition(has_batches)
-    @rule(of=which, step=which, request=which)
-    def race(self, of: int, step: int, *, request: int) -> None:
-        """Let batches, a late worker, the watcher and a customer act at the same moment."""
-        work: list[Coroutine[Any, Any, Any]] = [self.books.watch.watch_once(), self.claim()]
-        work += [batch.step() for batch in self.on_their_way]
-        work += [self.batches[-1 - of % len(self.batches)].repeat(step)]
-        work += [self.asked[request % len(self.asked)]()]
+        Perhaps at the very moment at which batches, the watcher and a customer act.
+        """
+        work: list[Coroutine[Any, Any, Any]] = [
+            self.batches[-1 - of % len(self.batches)].repeat(step)
+        ]
+        if not is_alone:
+            work += [self.books.watch.watch_once(), self.claim()]
+            work += [batch.step() for batch in self.on_their_way]
+            work += [self.asked[request % len(self.asked)]()]
 
         async def at_once() -> None:
             for answer in await asyncio.gather(*work, return_exceptions=True):
                 if isinstance(answer, BaseException) and not isinstance(answer, REFUSALS):
                     raise answer
 
-        self.live(at_once())
+        self.live(at_once(), dies_at)
 
     @rule(
         blocks=st.integers(1, 5),
@@ -111,23 +112,22 @@ class ChainRules(CustomerRules):
         self.chain.rollback(depth, forget=forget)
         self.chain.mine(depth + 1, most=most, pick=pick)
 
-    @rule(who=st.integers(1, STRANGERS))
-    def change_heart(self, who: int) -> None:
-        """Let a recipient's code refuse from now on, or take again."""
-        self.chain.failing ^= {stranger(who)}
-
     @rule(
-        is_down=st.booleans(),
-        loses_answers=st.booleans(),
-        ceiling_minor=st.sampled_from([1, CEILING_MINOR]),
+        trouble=st.sampled_from(TROUBLES),
+        who=strangers,
+        seconds=st.sampled_from([0, 11, 61, 61, 241, 86_401]),
     )
-    def trouble(self, *, is_down: bool, loses_answers: bool, ceiling_minor: int) -> None:
-        """Change what the node does; below a ceiling of 1 the signer refuses what was planned."""
-        self.chain.is_down, self.chain.loses_answers = is_down, loses_answers
-        self.wait(self.set_chain("max_fee_ceiling_minor", ceiling_minor))
-
-    @rule(seconds=st.sampled_from([11, 61, 61, 241, 86_401]))
-    def let_time_pass(self, seconds: int) -> None:
+    def change_the_world(self, trouble: str, who: int, seconds: int) -> None:
+        """Let a recipient's code refuse from now on, or take again; change the node, and wait."""
+        self.chain.failing ^= {stranger(who)}
+        self.meet(trouble)
         self.books.wait(seconds)
         for run_id in self.run_ids:
             self.live(self.runs.desk.expire(run_id))
+
+    def meet(self, trouble: str) -> None:
+        """Change what the node does; below a ceiling of 1 the signer refuses what was planned."""
+        self.chain.is_down = trouble == "no node"
+        self.chain.loses_answers = trouble == "lost answers"
+        ceiling_minor = 1 if trouble == "dear gas" else CEILING_MINOR
+        self.wait(self.set_chain("max_fee_ceiling_minor", ceiling_minor))

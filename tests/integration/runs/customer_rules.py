@@ -1,12 +1,12 @@
 """What customers, approvers and operators ask for at any moment, and ask for again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from domain.ids import DECISION, derived_id, new_id
+from domain.ids import DECISION, new_id
 from domain.payouts import Decision, DecisionKind, OperatorAction
 from domain.runs import RunCancellation, RunDecisionRequest, RunStart
 from models.payouts import Payout
@@ -21,11 +21,15 @@ STRANGERS = 4
 users = st.sampled_from(USERS)
 assets = st.sampled_from(sorted(ASSETS))
 approvers = st.sampled_from(APPROVERS)
-whom = st.lists(st.integers(1, STRANGERS), min_size=1, max_size=5)
+strangers = st.integers(1, STRANGERS)
+whom = st.lists(strangers, min_size=1, max_size=5)
+others: st.SearchStrategy[list[int]] = st.just([]) | st.just([]) | whom
 extras = st.integers(0, 999)
 which = st.integers(0, 30)
 chosen = st.none() | st.sets(st.integers(FIRST_LINE, FIRST_LINE + 4), min_size=1, max_size=3)
-kinds = st.sampled_from([DecisionKind.APPROVE, DecisionKind.APPROVE, DecisionKind.REJECT])
+
+AGAIN = "again"
+HANDS = ("approve", "approve", "reject", "cancel", "refund", "retry", AGAIN, AGAIN)
 
 
 def has_asked(machine: "CustomerRules") -> bool:
@@ -55,31 +59,27 @@ class CustomerRules(InterleavedMachine):
         start = RunStart(run_id, user, f"key {run_id}")
         return lambda: self.runs.desk.start(start)
 
-    def any_payout(self, number: int) -> Payout | None:
-        """Return one of the payouts and lines, the newest first."""
-        found = sorted(self.facts().payouts, key=lambda p: p.amount_minor, reverse=True)
-        return found[number % len(found)] if found else None
-
-    @rule(user=users, asset=assets, whom=whom, extra=extras, dies_at=deaths)
-    def start_run(
-        self, user: str, asset: str, whom: list[int], *, extra: int, dies_at: int | None
+    @rule(user=users, asset=assets, whom=whom, others=others, extra=extras, dies_at=deaths)
+    def start_runs(
+        self,
+        user: str,
+        asset: str,
+        whom: list[int],
+        *,
+        others: list[int],
+        extra: int,
+        dies_at: int | None,
     ) -> None:
-        self.ask(self.draft(user, asset, whom, extra), dies_at)
-
-    @rule(user=users, asset=assets, whom=whom, others=whom, extra=extras)
-    def start_two_at_once(
-        self, user: str, asset: str, whom: list[int], *, others: list[int], extra: int
-    ) -> None:
-        """Start two runs at the same moment, each from two windows."""
-        both = [self.draft(user, asset, each, extra) for each in (whom, others)]
-        self.asked += both
+        """Start a run; or two at the same moment, each from two windows."""
+        starts = [self.draft(user, asset, each, extra) for each in (whom, others) if each]
+        self.asked += starts
 
         async def at_once() -> None:
-            await asyncio.gather(*(start() for start in both * 2))
+            await asyncio.gather(*(start() for start in starts * len(starts)))
 
-        self.live(at_once())
+        self.live(at_once(), dies_at)
 
-    @rule(user=users, asset=assets, whom=st.integers(1, STRANGERS), extra=extras, dies_at=deaths)
+    @rule(user=users, asset=assets, whom=strangers, extra=extras, dies_at=deaths)
     def pay_one(self, user: str, asset: str, whom: int, *, extra: int, dies_at: int | None) -> None:
         """Pay somebody beside the runs, as who failed in a run is paid again."""
         amount_minor = self.new_amount(extra)
@@ -89,53 +89,49 @@ class CustomerRules(InterleavedMachine):
         self.ask(lambda: self.books.desk.freeze(request), dies_at)
 
     @precondition(has_asked)
-    @rule(of=which, dies_at=deaths)
-    def ask_again(self, of: int, dies_at: int | None) -> None:
-        self.live(self.asked[of % len(self.asked)](), dies_at)
-
-    @precondition(has_asked)
-    @rule(of=which, approver=approvers, kind=kinds, lines=chosen, dies_at=deaths)
-    def decide(
+    @rule(of=which, what=st.sampled_from(HANDS), approver=approvers, lines=chosen, dies_at=deaths)
+    def lay_hands_on(
         self,
         of: int,
+        what: str,
         approver: str,
-        kind: DecisionKind,
         *,
         lines: set[int] | None,
         dies_at: int | None,
     ) -> None:
-        payout = self.any_payout(of)
-        if payout is None:
+        """Decide on a payout or on lines, take them back, refund or retry; or ask as before."""
+        found = sorted(self.facts().payouts, key=lambda p: p.amount_minor, reverse=True)
+        if not found or what == AGAIN:
+            self.live(self.asked[of % len(self.asked)](), dies_at)
             return
-        decision_id = derived_id(DECISION, payout.id, approver, kind)
+        payout = found[of % len(found)]
+        request: Callable[[Payout, str, str | None], Request] = getattr(self, f"_{what}")
+        self.ask(request(payout, approver, named(lines)), dies_at)
+
+    def _approve(self, payout: Payout, approver: str, lines: str | None) -> Request:
+        return self._decide(payout, approver, lines, kind=DecisionKind.APPROVE)
+
+    def _reject(self, payout: Payout, approver: str, lines: str | None) -> Request:
+        return self._decide(payout, approver, lines, kind=DecisionKind.REJECT)
+
+    def _decide(
+        self, payout: Payout, approver: str, lines: str | None, *, kind: DecisionKind
+    ) -> Request:
+        decision_id = new_id(DECISION)
         if payout.run_id is None:
             single = Decision(decision_id, payout.id, approver, kind, "totp")
-            self.ask(lambda: self.books.desk.decide(single), dies_at)
-            return
-        of_run = RunDecisionRequest(
-            decision_id, payout.run_id, approver, kind, "totp", named(lines)
-        )
-        self.ask(lambda: self.runs.desk.decide(of_run), dies_at)
+            return lambda: self.books.desk.decide(single)
+        of_run = RunDecisionRequest(decision_id, payout.run_id, approver, kind, "totp", lines)
+        return lambda: self.runs.desk.decide(of_run)
 
-    @precondition(has_asked)
-    @rule(of=which, lines=chosen, dies_at=deaths)
-    def cancel(self, of: int, lines: set[int] | None, *, dies_at: int | None) -> None:
-        """Take back a payout, or some lines of a run, or all."""
-        payout = self.any_payout(of)
-        if payout is None:
-            return
+    def _cancel(self, payout: Payout, _approver: str, lines: str | None) -> Request:
         if payout.run_id is None:
-            self.ask(lambda: self.books.desk.cancel(payout.id), dies_at)
-            return
-        cancellation = RunCancellation(new_id("act"), payout.run_id, named(lines))
-        self.ask(lambda: self.runs.desk.cancel(cancellation), dies_at)
+            return lambda: self.books.desk.cancel(payout.id)
+        cancellation = RunCancellation(new_id("act"), payout.run_id, lines)
+        return lambda: self.runs.desk.cancel(cancellation)
 
-    @precondition(has_asked)
-    @rule(of=which, is_refund=st.booleans(), dies_at=deaths)
-    def lend_a_hand(self, of: int, *, is_refund: bool, dies_at: int | None) -> None:
-        """Let an operator refund or retry what may be stuck."""
-        payout = self.any_payout(of)
-        if payout is not None:
-            action = OperatorAction(payout.id, "op")
-            act = self.books.log.refund if is_refund else self.books.log.retry
-            self.ask(lambda: act(action), dies_at)
+    def _refund(self, payout: Payout, _approver: str, _lines: str | None) -> Request:
+        return lambda: self.books.log.refund(OperatorAction(payout.id, "op"))
+
+    def _retry(self, payout: Payout, _approver: str, _lines: str | None) -> Request:
+        return lambda: self.books.log.retry(OperatorAction(payout.id, "op"))

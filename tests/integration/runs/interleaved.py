@@ -50,7 +50,7 @@ class InterleavedMachine(RuleBasedStateMachine):
         confirmations=st.sampled_from([5, 5, 2]),
         outputs_max=st.integers(1, 3),
         batch_size=st.integers(1, 3),
-        approvals=st.sampled_from([(0, 0), (0, 2), (1, 0)]),
+        approvals=st.sampled_from([(0, 0), (0, 0), (0, 2), (1, 0)]),
     )
     def open(
         self, confirmations: int, outputs_max: int, batch_size: int, approvals: tuple[int, int]

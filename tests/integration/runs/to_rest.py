@@ -6,11 +6,13 @@ from domain.ids import DECISION, derived_id
 from domain.payouts import OPEN_STATUSES, Decision, DecisionKind, OperatorAction, PayoutStatus
 from domain.runs import RunDecisionRequest, RunStatus
 from models.chain_transactions import ChainTransactionStatus
-from tests.integration.runs.chain_rules import CEILING_MINOR, ChainRules
+from tests.integration.runs.chain_rules import NO_TROUBLE, ChainRules
 from tests.integration.runs.promises import Facts, check_rest
 from tests.support.books import APPROVERS
 
-ROUNDS_MAX = 40
+ROUNDS_MAX = 20
+BATCH_SIZE = 50
+"""Enough for all that is left in one batch."""
 
 
 class InterleavingMachine(ChainRules):
@@ -28,7 +30,8 @@ class InterleavingMachine(ChainRules):
             self.loop.close()
 
     def come_to_rest(self) -> None:
-        self.trouble(is_down=False, loses_answers=False, ceiling_minor=CEILING_MINOR)
+        self.meet(NO_TROUBLE)
+        self.wait(self.set_chain("batch_size", BATCH_SIZE))
         for _ in range(ROUNDS_MAX):
             facts = self.facts()
             self.approve(facts)
@@ -49,7 +52,7 @@ class InterleavingMachine(ChainRules):
         """Let every batch come as far as it can, and let blocks take what they send."""
         self.live(self.claim())
         for batch in self.on_their_way:
-            self.live(batch.go_on())
+            self.live(batch.go_on(is_moved=False))
         self.books.wait(61)
         self.live(self.books.watch.watch_once())
         self.chain.mine(self.confirmations + 1)
