@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from domain.ids import DECISION, new_id
 from domain.payouts import Decision, DecisionKind, OperatorAction
@@ -18,11 +18,14 @@ from tests.support.runs import FIRST_LINE, store_draft, stranger
 STRANGERS = 4
 """Who is paid: few, so that runs and payouts share them, and a run may pay one twice."""
 
+LINES_MAX = 12
+"""As many are asked for; what follows has the rest of the history for its own."""
+
 users = st.sampled_from(USERS)
 assets = st.sampled_from(sorted(ASSETS))
 approvers = st.sampled_from(APPROVERS)
 strangers = st.integers(1, STRANGERS)
-whom = st.lists(strangers, min_size=1, max_size=5)
+whom = st.lists(strangers, min_size=1, max_size=4)
 others: st.SearchStrategy[list[int]] = st.just([]) | st.just([]) | whom
 extras = st.integers(0, 999)
 which = st.integers(0, 30)
@@ -30,6 +33,10 @@ chosen = st.none() | st.sets(st.integers(FIRST_LINE, FIRST_LINE + 4), min_size=1
 
 AGAIN = "again"
 HANDS = ("approve", "approve", "reject", "cancel", "refund", "retry", AGAIN, AGAIN)
+
+
+def asks_little(machine: "CustomerRules") -> bool:
+    return machine.amounts < LINES_MAX
 
 
 def has_asked(machine: "CustomerRules") -> bool:
@@ -42,6 +49,33 @@ def named(lines: set[int] | None) -> str | None:
 
 class CustomerRules(InterleavedMachine):
     """Requests; each is kept and may be repeated word by word."""
+
+    @initialize(
+        confirmations=st.sampled_from([5, 5, 2]),
+        outputs_max=st.integers(1, 3),
+        batch_size=st.integers(1, 3),
+        approvals=st.sampled_from([(0, 0), (0, 0), (0, 2), (1, 0)]),
+        asset=assets,
+        whom=whom,
+    )
+    def begin(
+        self,
+        confirmations: int,
+        outputs_max: int,
+        batch_size: int,
+        *,
+        approvals: tuple[int, int],
+        asset: str,
+        whom: list[int],
+    ) -> None:
+        """Open the books, with a run to pay in every history."""
+        self.open(
+            confirmations=confirmations,
+            outputs_max=outputs_max,
+            batch_size=batch_size,
+            approvals=approvals,
+        )
+        self.ask(self.draft(USERS[0], asset, whom, 0), None)
 
     def ask(self, request: Request, dies_at: int | None) -> None:
         self.asked.append(request)
@@ -59,6 +93,7 @@ class CustomerRules(InterleavedMachine):
         start = RunStart(run_id, user, f"key {run_id}")
         return lambda: self.runs.desk.start(start)
 
+    @precondition(asks_little)
     @rule(user=users, asset=assets, whom=whom, others=others, extra=extras, dies_at=deaths)
     def start_runs(
         self,
@@ -79,6 +114,7 @@ class CustomerRules(InterleavedMachine):
 
         self.live(at_once(), dies_at)
 
+    @precondition(asks_little)
     @rule(user=users, asset=assets, whom=strangers, extra=extras, dies_at=deaths)
     def pay_one(self, user: str, asset: str, whom: int, *, extra: int, dies_at: int | None) -> None:
         """Pay somebody beside the runs, as who failed in a run is paid again."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from domain.disperse import runtime_code
 from domain.errors import (
@@ -46,15 +46,10 @@ class InterleavedMachine(RuleBasedStateMachine):
 
     server: ClassVar[PostgresServer]
 
-    @initialize(
-        confirmations=st.sampled_from([5, 5, 2]),
-        outputs_max=st.integers(1, 3),
-        batch_size=st.integers(1, 3),
-        approvals=st.sampled_from([(0, 0), (0, 0), (0, 2), (1, 0)]),
-    )
     def open(
-        self, confirmations: int, outputs_max: int, batch_size: int, approvals: tuple[int, int]
+        self, *, confirmations: int, outputs_max: int, batch_size: int, approvals: tuple[int, int]
     ) -> None:
+        """Open books of these settings; ``approvals`` are what each asset needs."""
         self.loop = asyncio.new_event_loop()
         self.stack = AsyncExitStack()
         self.fuse = Fuse()
