@@ -8,6 +8,13 @@ class TransactionKind(StrEnum):
 
     PAYOUT = "payout"
     DEPOSIT = "deposit"
+    TRANSFER = "transfer"
+    """Between two users; each has it in their list, under one id."""
+    PURCHASE = "purchase"
+    POCKET_TRANSFER = "pocket_transfer"
+    """Between the off-chain balance and the user's own wallet on a chain."""
+    ONCHAIN_SEND = "onchain_send"
+    """From the user's own wallet on a chain to somebody else."""
 
 
 class Direction(StrEnum):
@@ -15,6 +22,8 @@ class Direction(StrEnum):
 
     IN = "in"
     OUT = "out"
+    OWN = "own"
+    """From one place of the user's to another."""
 
 
 class TransactionState(StrEnum):

@@ -4,7 +4,7 @@ Ids of workflows and names of task queues and signals: what both sides of Tempor
 A workflow's id is ``{kind}/{resource id}``, so the resource alone finds its history.
 """
 
-from domain.ids import DEPOSIT, PAYOUT, POCKET_TRANSFER
+from domain.ids import DEPOSIT, PAYOUT, PAYOUT_RUN, POCKET_TRANSFER, PURCHASE
 
 WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"
@@ -79,9 +79,13 @@ def chain_queue(chain_id: str) -> str:
 
 def workflow_of(resource_id: str, *, group_id: str | None = None) -> str | None:
     """Return the workflow that moves an operation, or None for one that needs none."""
-    if group_id is not None:
+    if group_id is not None and group_id.startswith(f"{PAYOUT_RUN}_"):
         return payout_run_workflow_id(group_id)
-    prefix = resource_id.partition("_")[0]
-    by_prefix = {PAYOUT: payout_workflow_id, DEPOSIT: deposit_workflow_id}
-    found = by_prefix.get(prefix)
+    by_prefix = {
+        PAYOUT: payout_workflow_id,
+        POCKET_TRANSFER: payout_workflow_id,
+        DEPOSIT: deposit_workflow_id,
+        PURCHASE: purchase_workflow_id,
+    }
+    found = by_prefix.get(resource_id.partition("_")[0])
     return None if found is None else found(resource_id)

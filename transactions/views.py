@@ -1,4 +1,4 @@
-"""The views of the transaction unit, as queries name them; see migration 0021."""
+"""The views of the transaction unit, as queries name them; see migration 0024."""
 
 from typing import Any
 

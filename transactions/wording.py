@@ -12,6 +12,16 @@ _BY_RULE: Final = {
     "deposit_credit": "Deposit",
     "deposit_reversal": "Deposit taken back by the chain",
     "transfer": "Transfer",
+    "user_transfer": "Transfer",
+    "pocket_dispatch": "Transfer of your own wallet",
+    "pocket_return": "Transfer of your own wallet, returned",
+    "pocket_settle": "Transfer of your own wallet, arrived",
+    "pocket_gas_settle": "Network fee of a transfer of your own wallet",
+    "pocket_network_fee": "Network fee of a transfer of your own wallet",
+    "pocket_fix": "Correction after a reorganization of the chain",
+    "purchase_credit": "Purchase",
+    "purchase_clawback": "Purchase taken back",
+    "purchase_refund": "Purchase refunded",
 }
 """By posting rule; see ``ledger.rules``."""
 

@@ -2,14 +2,14 @@
 
 from migrations.sql import run_file
 
-revision = "0021"
-down_revision = "0020"
+revision = "0024"
+down_revision = "0022"
 branch_labels = None
 depends_on = None
 
 
 def upgrade() -> None:
-    run_file("0021_transactions.sql")
+    run_file("0024_transactions.sql")
 
 
 def downgrade() -> None:
