@@ -37,9 +37,9 @@ class BatchSteps:
         self.next = await following()
         self.taken.append(name)
 
-    async def go_on(self, *, is_moved: bool) -> None:
+    async def go_on(self, *, is_moved: bool, steps: int = STEPS_MAX) -> None:
         """Take steps until it waits for blocks again, or for a node or a fee."""
-        for _ in range(STEPS_MAX):
+        for _ in range(steps):
             await self.step(is_moved=is_moved)
             if self.is_waiting:
                 return

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from domain.ids import new_id
-from tests.integration.runs.batch_steps import DONE, BatchSteps
+from tests.integration.runs.batch_steps import DONE, STEPS_MAX, BatchSteps
 from tests.integration.runs.customer_rules import CustomerRules, strangers, which
 from tests.integration.runs.interleaved import REFUSALS, deaths
 from tests.support.books import CHAIN, HOT
@@ -16,7 +16,7 @@ from tests.support.runs import stranger
 
 CEILING_MINOR = 1_000
 NO_TROUBLE = "none"
-TROUBLES = (NO_TROUBLE, NO_TROUBLE, "no node", "lost answers", "dear gas")
+TROUBLES = (NO_TROUBLE, NO_TROUBLE, "no node", "lost answers", "dear gas", "refusals")
 
 
 def has_batches(machine: "ChainRules") -> bool:
@@ -39,12 +39,17 @@ class ChainRules(CustomerRules):
             self.batches.append(BatchSteps(self.books, batch_id))
             self.claim_key = new_id("claim")
 
-    @rule(blocks=st.integers(0, 4), is_moved=st.booleans(), dies_at=deaths)
-    def carry_on(self, blocks: int, *, is_moved: bool, dies_at: int | None) -> None:
-        """Let everybody do what they would, until one of them dies."""
+    @rule(
+        blocks=st.integers(0, 4),
+        steps=st.sampled_from([STEPS_MAX, STEPS_MAX, 3, 2]),
+        is_moved=st.booleans(),
+        dies_at=deaths,
+    )
+    def carry_on(self, blocks: int, *, steps: int, is_moved: bool, dies_at: int | None) -> None:
+        """Let everybody do what they would, or some of it, until one of them dies."""
         self.live(self.claim())
         for batch in self.on_their_way:
-            self.live(batch.go_on(is_moved=is_moved), dies_at)
+            self.live(batch.go_on(is_moved=is_moved, steps=steps), dies_at)
         self.chain.mine(blocks)
         self.live(self.books.watch.watch_once(), dies_at)
 
@@ -126,8 +131,9 @@ class ChainRules(CustomerRules):
             self.live(self.runs.desk.expire(run_id))
 
     def meet(self, trouble: str) -> None:
-        """Change what the node does; below a ceiling of 1 the signer refuses what was planned."""
+        """Change what node and signer do; above a ceiling of 1 the planner waits."""
         self.chain.is_down = trouble == "no node"
+        self.keys.refuses = trouble == "refusals"
         self.chain.loses_answers = trouble == "lost answers"
         ceiling_minor = 1 if trouble == "dear gas" else CEILING_MINOR
         self.wait(self.set_chain("max_fee_ceiling_minor", ceiling_minor))

@@ -1,4 +1,6 @@
-"""Processes that die: between two units of work, before a commit, after it, after a broadcast."""
+"""
+Processes that die: before a commit, after it, after a broadcast. And a signer that refuses.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,7 +8,10 @@ from typing import override
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from domain.errors import SigningRefusedError
+from domain.ports import SignedAttempt, UnsignedAttempt
 from infra.database import Database
+from tests.support.scripted_chain import ScriptedSigner
 
 
 class DiedError(Exception):
@@ -45,3 +50,17 @@ class MortalDatabase(Database):
             yield session
             self._fuse.burn()
         self._fuse.burn()
+
+
+class MoodySigner(ScriptedSigner):
+    """Refuses to pay anybody while it is told to; fillers and approvals it signs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = False
+
+    @override
+    async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
+        if self.refuses and attempt.transfer.amount_minor:
+            raise SigningRefusedError
+        return await super().sign(attempt)

@@ -19,7 +19,7 @@ from domain.errors import (
 from domain.ids import new_id
 from ledger import rules
 from tests.integration.runs.batch_steps import BatchSteps
-from tests.integration.runs.dying import DiedError, Fuse, MortalDatabase
+from tests.integration.runs.dying import DiedError, Fuse, MoodySigner, MortalDatabase
 from tests.integration.runs.paying_chain import PayingChain
 from tests.integration.runs.promises import (
     ASSETS,
@@ -54,6 +54,7 @@ class InterleavedMachine(RuleBasedStateMachine):
         self.stack = AsyncExitStack()
         self.fuse = Fuse()
         self.chain = PayingChain(codes={DISPERSE: runtime_code()}, on_taken=self.fuse.burn)
+        self.keys = MoodySigner()
         self.confirmations = confirmations
         self.amounts = 0
         self.is_settled_final = True
@@ -72,7 +73,9 @@ class InterleavedMachine(RuleBasedStateMachine):
         mortal = [MortalDatabase(as_role(url, role), self.fuse) for role in ("worker", "signer")]
         for database in mortal:
             self.stack.push_async_callback(database.close)
-        self.books = replace(opened, worker=mortal[0], signer_database=mortal[1], chain=self.chain)
+        self.books = replace(
+            opened, worker=mortal[0], signer_database=mortal[1], chain=self.chain, keys=self.keys
+        )
         self.runs = Runs(self.books)
         for asset, token in ASSETS.items():
             for user in USERS:
