@@ -2,17 +2,19 @@
 Composition root of every worker process: ``python worker.py [--task-queue NAME]``.
 
 Queues are split by trust and by downstream. ``wallet`` runs workflows and database steps,
-``chain-…`` asks nodes, ``signing`` alone holds keys. Without the option one process serves every
-queue but ``signing``, which it adds when it is given the wallets' keys.
+``chain-…`` asks nodes, ``gateways`` whoever else is not ours, ``signing`` alone holds keys. Without
+the option one process serves every queue but ``signing``, which it adds when it is given the
+wallets' keys.
 """
 
 import argparse
 import asyncio
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from sqlmodel import col, select
 from temporalio.client import Client
@@ -30,6 +32,7 @@ from activities.payouts import PayoutActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
+from activities.webhooks import WebhookActivities
 from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
@@ -37,8 +40,10 @@ from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
 from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
+    GATEWAYS_QUEUE,
     SIGNING_QUEUE,
     WALLET_QUEUE,
+    WEBHOOK_DISPATCHER_ID,
     batcher_workflow_id,
     chain_queue,
     sweep_workflow_id,
@@ -65,6 +70,8 @@ from sweeps.coins import CoinSweeper
 from watcher.balances import BalanceReconciler
 from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
+from webhooks.desk import PostgresWebhookDesk
+from webhooks.sender import WebhookSender
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
@@ -73,6 +80,8 @@ from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
+from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
 
 WORKFLOWS = (
     PayoutWorkflow,
@@ -82,6 +91,8 @@ WORKFLOWS = (
     ChainWatcherWorkflow,
     DepositWorkflow,
     SweepWorkflow,
+    WebhookDispatcherWorkflow,
+    WebhookDeliveryWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -194,6 +205,25 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     )
 
 
+def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
+    """Serve the steps that ask whoever is neither ours nor a chain."""
+    desk = PostgresWebhookDesk(
+        process.database,
+        CLOCK,
+        Keyring.parse(settings.webhook_keys.get_secret_value()),
+        sender=WebhookSender(allows_loopback=settings.webhook_loopback),
+    )
+    webhooks = WebhookActivities(desk, TemporalNotifier(process.client))
+    return Worker(
+        process.client,
+        task_queue=GATEWAYS_QUEUE,
+        activities=[webhooks.dispatch, webhooks.attempt],
+        interceptors=INTERCEPTORS,
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=50,
+    )
+
+
 async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
     """Serve the signing queue, after seeing to it that each chain has a hot wallet."""
     vault = KeyVault(process.database, Keyring.parse(settings.wallet_keys.get_secret_value()))
@@ -239,15 +269,30 @@ async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
 
 async def ensure_running(process: Process) -> None:
     """Start what never ends, unless it runs: a watcher per chain, a batcher per hot wallet."""
+    await _until_started("webhooks", partial(_start_dispatcher, process.client))
     for wallet in await hot_wallets(process.database):
-        while True:
-            try:
-                await _start_endless(process.client, wallet)
-            except RPCError as error:
-                logger.warning("cannot start the workflows of %s yet: %s", wallet.chain_id, error)
-                await asyncio.sleep(RETRY_S)
-            else:
-                break
+        await _until_started(wallet.chain_id, partial(_start_endless, process.client, wallet))
+
+
+async def _until_started(name: str, start: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await start()
+        except RPCError as error:
+            logger.warning("cannot start the workflows of %s yet: %s", name, error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
+async def _start_dispatcher(client: Client) -> None:
+    await client.start_workflow(
+        WebhookDispatcherWorkflow.run,
+        id=WEBHOOK_DISPATCHER_ID,
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="makes deliveries of events",
+    )
 
 
 async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
@@ -324,6 +369,8 @@ async def _add_wallet_workers(
 ) -> None:
     if queue in (None, WALLET_QUEUE):
         process.workers.append(wallet_worker(process))
+    if queue in (None, GATEWAYS_QUEUE):
+        process.workers.append(gateways_worker(process, settings))
     for chain in await known_chains(process.database):
         is_wanted = queue in (None, chain_queue(chain.id))
         if is_wanted and chain.id not in settings.rpc_urls:
@@ -353,7 +400,9 @@ async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> Non
 def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--task-queue", help="serve this queue alone: wallet, signing or chain-…")
+    parser.add_argument(
+        "--task-queue", help="serve this queue alone: wallet, gateways, signing or chain-…"
+    )
     arguments = parser.parse_args()
     run_and_exit(lambda: serve(arguments.task_queue))
 

@@ -33,6 +33,7 @@ from api.routers import (
     two_factor,
     users,
     wallets,
+    webhooks,
 )
 from api.state import StateOpener, open_state
 from infra.settings import ApiSettings
@@ -58,6 +59,7 @@ ROUTERS = (
     sweeps.router,
     freezes.router,
     events.router,
+    webhooks.router,
     operations.router,
 )
 

@@ -6,6 +6,8 @@ A workflow's id is ``{kind}/{resource id}``, so the resource alone finds its his
 
 WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"
+GATEWAYS_QUEUE = "gateways"
+"""Whatever is neither ours nor a chain: receivers of webhooks, among others."""
 
 PAYOUT_FINISHED_SIGNAL = "finished"
 BATCH_MOVED_SIGNAL = "moved"
@@ -13,6 +15,8 @@ DEPOSIT_MOVED_SIGNAL = "moved"
 RUN_MOVED_SIGNAL = "moved"
 DEPOSIT_WORKFLOW = "DepositWorkflow"
 SWEEP_WORKFLOW = "SweepWorkflow"
+WEBHOOK_DELIVERY_WORKFLOW = "WebhookDeliveryWorkflow"
+WEBHOOK_DISPATCHER_ID = "webhook-dispatcher"
 SWEEP_NOW_SIGNAL = "sweep_now"
 ACCEPT_UPDATE_ID = "accept"
 """Constant, so that a repeated request meets the first one's answer, even after it ended."""
@@ -51,6 +55,11 @@ def watcher_workflow_id(chain_id: str) -> str:
 def sweep_workflow_id(chain_id: str) -> str:
     """Return the id of the workflow that sweeps a chain's deposits."""
     return f"sweep/{chain_id}"
+
+
+def webhook_delivery_workflow_id(delivery_id: str) -> str:
+    """Return the id of the workflow that sends one webhook until it is taken."""
+    return f"webhook-delivery/{delivery_id}"
 
 
 def chain_queue(chain_id: str) -> str:

@@ -110,6 +110,16 @@ from domain.errors.requests import (
     UnsupportedMediaTypeError,
     ValidationError,
 )
+from domain.errors.webhooks import (
+    InvalidWebhookUrlError,
+    UnknownEventTypeError,
+    WebhookDeliveriesWaitingError,
+    WebhookDeliveryNotFoundError,
+    WebhookEndpointBusyError,
+    WebhookEndpointDisabledError,
+    WebhookEndpointLimitError,
+    WebhookEndpointNotFoundError,
+)
 
 __all__ = [
     "AccountNotReadyError",
@@ -152,6 +162,7 @@ __all__ = [
     "InvalidLinesError",
     "InvalidPolicyError",
     "InvalidUploadError",
+    "InvalidWebhookUrlError",
     "InvariantError",
     "KeyUnavailableError",
     "LastOwnerError",
@@ -189,9 +200,16 @@ __all__ = [
     "TransientError",
     "UnbalancedTransactionError",
     "UnknownAssetError",
+    "UnknownEventTypeError",
     "UnsupportedMediaTypeError",
     "ValidationError",
     "WalletFrozenError",
+    "WebhookDeliveriesWaitingError",
+    "WebhookDeliveryNotFoundError",
+    "WebhookEndpointBusyError",
+    "WebhookEndpointDisabledError",
+    "WebhookEndpointLimitError",
+    "WebhookEndpointNotFoundError",
     "WorkflowEngineUnavailableError",
     "WouldRevertError",
     "WrongChainError",
