@@ -5,6 +5,9 @@ Queues are split by trust and by downstream. ``wallet`` runs workflows and datab
 ``chain-…`` asks nodes, ``gateways`` asks services that are no chain, ``signing`` alone holds keys.
 Without the option one process serves every queue but ``signing``, which it adds when it is given
 the wallets' keys.
+``chain-…`` asks nodes, ``gateways`` whoever else is not ours, ``signing`` alone holds keys. Without
+the option one process serves every queue but ``signing``, which it adds when it is given the
+wallets' keys.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from sqlmodel import col, select
 from temporalio.client import Client
@@ -34,6 +38,7 @@ from activities.purchases import CardActivities, PurchaseActivities, RateActivit
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
+from activities.webhooks import WebhookActivities
 from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
@@ -46,6 +51,7 @@ from domain.workflow_ids import (
     RATES_WORKFLOW_ID,
     SIGNING_QUEUE,
     WALLET_QUEUE,
+    WEBHOOK_DISPATCHER_ID,
     batcher_workflow_id,
     chain_queue,
     sweep_workflow_id,
@@ -80,6 +86,8 @@ from sweeps.coins import CoinSweeper
 from watcher.balances import BalanceReconciler
 from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
+from webhooks.desk import PostgresWebhookDesk
+from webhooks.sender import WebhookSender
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
@@ -92,6 +100,8 @@ from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.rates import RatesWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
+from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
 
 WORKFLOWS = (
     PayoutWorkflow,
@@ -105,6 +115,8 @@ WORKFLOWS = (
     GatewayEventWorkflow,
     RatesWorkflow,
     PocketTransferWorkflow,
+    WebhookDispatcherWorkflow,
+    WebhookDeliveryWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -270,6 +282,25 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
     )
 
 
+def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
+    """Serve the steps that ask whoever is neither ours nor a chain."""
+    desk = PostgresWebhookDesk(
+        process.database,
+        CLOCK,
+        Keyring.parse(settings.webhook_keys.get_secret_value()),
+        sender=WebhookSender(allows_loopback=settings.webhook_loopback),
+    )
+    webhooks = WebhookActivities(desk, TemporalNotifier(process.client))
+    return Worker(
+        process.client,
+        task_queue=GATEWAYS_QUEUE,
+        activities=[webhooks.dispatch, webhooks.attempt],
+        interceptors=INTERCEPTORS,
+        graceful_shutdown_timeout=GRACE,
+        max_concurrent_activities=50,
+    )
+
+
 async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
     """Serve the signing queue, after seeing to it that each chain has a hot wallet."""
     vault = KeyVault(process.database, Keyring.parse(settings.wallet_keys.get_secret_value()))
@@ -323,6 +354,13 @@ async def ensure_running(process: Process) -> None:
 
 
 async def _until_started(what: str, start: Callable[[], Awaitable[None]]) -> None:
+    """Start what never ends, unless it runs: a watcher per chain, a batcher per hot wallet."""
+    await _until_started("webhooks", partial(_start_dispatcher, process.client))
+    for wallet in await hot_wallets(process.database):
+        await _until_started(wallet.chain_id, partial(_start_endless, process.client, wallet))
+
+
+async def _until_started(name: str, start: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await start()
@@ -339,6 +377,19 @@ async def _start_rates(client: Client) -> None:
         id=RATES_WORKFLOW_ID,
         task_queue=WALLET_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            logger.warning("cannot start the workflows of %s yet: %s", name, error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            return
+
+
+async def _start_dispatcher(client: Client) -> None:
+    await client.start_workflow(
+        WebhookDispatcherWorkflow.run,
+        id=WEBHOOK_DISPATCHER_ID,
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="makes deliveries of events",
     )
 
 

@@ -42,6 +42,7 @@ from api.routers import (
     two_factor,
     users,
     wallets,
+    webhooks,
 )
 from api.state import StateOpener, open_state
 from infra.settings import ApiSettings
@@ -76,6 +77,7 @@ ROUTERS = (
     sweeps.router,
     freezes.router,
     events.router,
+    webhooks.router,
     operations.router,
 )
 

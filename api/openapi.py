@@ -40,6 +40,7 @@ TAGS: Final = [
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},
     {"name": "freezes", "description": "Users whose deposit was taken back."},
     {"name": "events", "description": "What happened, as a list; a websocket tells it too."},
+    {"name": "webhooks", "description": "Having events sent: endpoints, secrets, deliveries."},
     {"name": "operations", "description": "Health, metrics, and the Temporal UI's codec."},
 ]
 

@@ -36,6 +36,8 @@ from infra.keyring import Keyring
 from infra.settings import ApiSettings
 from runs.uploads import RunUploads
 from transfers.desk import TransferDesk
+from webhooks.deliveries import WebhookDeliveries
+from webhooks.endpoints import WebhookEndpoints
 
 HEALTH_TIMEOUT = timedelta(seconds=3)
 PURGE_INTERVAL = timedelta(hours=1)
@@ -53,11 +55,14 @@ class AppState:
     stream_slots: StreamSlots = field(default_factory=StreamSlots)
     upload_slots: UploadSlots = field(default_factory=UploadSlots)
     event_hub: EventHub = field(init=False)
+    webhook_keys: Keyring = field(init=False)
 
     def __post_init__(self) -> None:
         """Make what follows from the others."""
         hub = EventHub(self.database, self.settings.stream_interval)
         object.__setattr__(self, "event_hub", hub)
+        keys = Keyring.parse(self.settings.webhook_keys.get_secret_value())
+        object.__setattr__(self, "webhook_keys", keys)
 
     @property
     def payout_workflows(self) -> PayoutWorkflows:
@@ -103,6 +108,22 @@ class AppState:
     def purchase_requests(self) -> PurchaseRequests:
         """The way in for purchases."""
         return PurchaseRequests(self.database, self.purchase_workflows)
+
+    @property
+    def webhook_endpoints(self) -> WebhookEndpoints:
+        """Where users have events sent to."""
+        return WebhookEndpoints(
+            self.database,
+            self.clock,
+            self.webhook_keys,
+            allows_loopback=self.settings.webhook_loopback,
+            endpoints_max=self.settings.webhook_endpoints_max,
+        )
+
+    @property
+    def webhook_deliveries(self) -> WebhookDeliveries:
+        """What was sent there."""
+        return WebhookDeliveries(self.database, self.clock)
 
     @property
     def codec(self) -> PayloadCodec:

@@ -10,6 +10,7 @@ WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"
 GATEWAYS_QUEUE = "gateways"
 """Card payments, and other services beneath us that are no chain."""
+"""Whatever is neither ours nor a chain: receivers of webhooks, among others."""
 
 PAYOUT_FINISHED_SIGNAL = "finished"
 BATCH_MOVED_SIGNAL = "moved"
@@ -21,6 +22,8 @@ PURCHASE_WORKFLOW = "PurchaseWorkflow"
 RATES_WORKFLOW_ID = "rates"
 SWEEP_WORKFLOW = "SweepWorkflow"
 POCKET_TRANSFER_WORKFLOW = "PocketTransferWorkflow"
+WEBHOOK_DELIVERY_WORKFLOW = "WebhookDeliveryWorkflow"
+WEBHOOK_DISPATCHER_ID = "webhook-dispatcher"
 SWEEP_NOW_SIGNAL = "sweep_now"
 ACCEPT_UPDATE_ID = "accept"
 """Constant, so that a repeated request meets the first one's answer, even after it ended."""
@@ -70,6 +73,11 @@ def watcher_workflow_id(chain_id: str) -> str:
 def sweep_workflow_id(chain_id: str) -> str:
     """Return the id of the workflow that sweeps a chain's deposits."""
     return f"sweep/{chain_id}"
+
+
+def webhook_delivery_workflow_id(delivery_id: str) -> str:
+    """Return the id of the workflow that sends one webhook until it is taken."""
+    return f"webhook-delivery/{delivery_id}"
 
 
 def chain_queue(chain_id: str) -> str:

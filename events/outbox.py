@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, func, literal, tuple_
 from sqlalchemy import select as sa_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from domain.events import Event, Json
 from domain.ids import EVENT, new_id
@@ -47,19 +48,20 @@ START = Place(0, 0)
 """Before every event."""
 
 
-async def publish(session: AsyncSession, *events: Event) -> None:
+async def publish(session: AsyncSession, *events: Event) -> Sequence[OutboxEvent]:
     """
     Write events in the caller's unit of work: they are told if it is committed, and never else.
 
     A step that may be repeated publishes where it changes a status, and not where it finds it so.
     """
-    enqueue(session, *events)
+    rows = enqueue(session, *events)
     await session.flush()
+    return rows
 
 
-def enqueue(session: AsyncSession, *events: Event) -> None:
+def enqueue(session: AsyncSession, *events: Event) -> Sequence[OutboxEvent]:
     """Do as ``publish`` does, with the session's next flush."""
-    session.add_all(
+    rows = [
         OutboxEvent(
             id=new_id(EVENT),
             user_id=event.user_id,
@@ -68,7 +70,9 @@ def enqueue(session: AsyncSession, *events: Event) -> None:
             data=dict(event.data),
         )
         for event in events
-    )
+    ]
+    session.add_all(rows)
+    return rows
 
 
 async def events_after(
@@ -76,7 +80,7 @@ async def events_after(
     place: Place,
     *,
     limit: int,
-    user_ids: Collection[str] | None = None,
+    user_ids: Collection[str] | SelectOfScalar[str] | None = None,
     kind: str | None = None,
     until: Place | None = None,
 ) -> Sequence[OutboxEvent]:

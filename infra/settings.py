@@ -35,7 +35,17 @@ class _Process(BaseSettings):
     )
 
 
-class ApiSettings(_Process):
+class _WebhookProcess(_Process):
+    webhook_keys: SecretStr = Field(
+        description="Keys that encrypt webhook secrets, id:base64 of 32 bytes, newest first."
+    )
+    webhook_loopback: bool = Field(
+        default=False,
+        description="Let webhooks go to this machine, by http too; for development only.",
+    )
+
+
+class ApiSettings(_WebhookProcess):
     """The HTTP API."""
 
     data_keys: SecretStr = Field(
@@ -103,10 +113,13 @@ class ApiSettings(_Process):
     stripe_publishable_key: str = Field(
         default="", description="Stripe's key for browsers, shown beside what a card pays with."
     )
+    webhook_endpoints_max: int = Field(
+        default=10, ge=1, description="Webhook endpoints that one user may have."
+    )
 
 
-class WorkerSettings(_Process):
-    """Workers of the wallet and chain task queues."""
+class WorkerSettings(_WebhookProcess):
+    """Workers of the wallet, chain and gateways task queues."""
 
     chain_rpc_urls: SecretStr = Field(
         description='RPC endpoints by chain, JSON: {"eip155:1": ["https://…"]}; best first.'

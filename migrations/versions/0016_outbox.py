@@ -1,4 +1,4 @@
-"""Add the outbox of events."""
+"""Add the outbox of events, and webhooks."""
 
 from migrations.sql import run_file
 
@@ -10,6 +10,7 @@ depends_on = None
 
 def upgrade() -> None:
     run_file("0016_outbox.sql")
+    run_file("0016_webhooks.sql")
 
 
 def downgrade() -> None:

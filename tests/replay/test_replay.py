@@ -9,6 +9,7 @@ from tests.replay.changed_runs import HastyRun, HesitatingRun
 from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
+    HastyWebhook,
     HesitatingDeposit,
     HesitatingPayout,
     ReorderedChainTransaction,
@@ -49,6 +50,10 @@ PATHS = {
     "sweep",
     "sweep_renewed",
     "watcher",
+    "webhook_dispatcher",
+    "webhook_failed",
+    "webhook_retried",
+    "webhook_taken",
 }
 
 
@@ -75,6 +80,7 @@ class TestReplay:
             (HesitatingPayout, "payout_automatic"),
             (HesitatingDeposit, "deposit_credited"),
             (ForgetfulSweep, "sweep"),
+            (HastyWebhook, "webhook_retried"),
             (HesitatingRun, "run_paid"),
             (HastyRun, "run_expired"),
         ],

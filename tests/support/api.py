@@ -23,6 +23,7 @@ def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> 
         temporal_address="127.0.0.1:1",
         codec_keys=SecretStr(f"k1:{generate_key()}"),
         data_keys=SecretStr(f"k1:{generate_key()}"),
+        webhook_keys=SecretStr(f"k1:{generate_key()}"),
         public_url="http://api.example",
     )
 

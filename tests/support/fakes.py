@@ -31,6 +31,7 @@ from domain.payouts import (
 from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
 from domain.runs import RunDecisionRequest, RunStatus
 from tests.support.clocks import MovableClock
+from tests.support.fake_webhooks import FakeWebhooks
 
 
 @dataclass
@@ -144,6 +145,7 @@ class Books:
     sweep_interval_s: int = 3_600
     holds_placed: int = 0
     nonces_given: int = 0
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
 
     def standing(self) -> dict[str, object]:
         """Return what must be the same however often a step was repeated."""
@@ -158,6 +160,7 @@ class Books:
             ],
             "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
             "unswept": (self.crumbs, self.worthy),
+            "webhooks": self.webhooks.standing(),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
         }
 

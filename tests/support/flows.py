@@ -26,6 +26,7 @@ from activities.payouts import PayoutActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
+from activities.webhooks import WebhookActivities
 from api.payout_workflows import PayoutWorkflows
 from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
@@ -38,9 +39,12 @@ from domain.runs import (
     RunStanding,
     RunStart,
 )
+from domain.webhooks import DeliveryStanding
 from domain.workflow_ids import (
+    GATEWAYS_QUEUE,
     SIGNING_QUEUE,
     WALLET_QUEUE,
+    WEBHOOK_DISPATCHER_ID,
     batcher_workflow_id,
     chain_queue,
     chain_transaction_workflow_id,
@@ -49,9 +53,11 @@ from domain.workflow_ids import (
     payout_workflow_id,
     sweep_workflow_id,
     watcher_workflow_id,
+    webhook_delivery_workflow_id,
 )
 from infra.notifier import TemporalNotifier
 from tests.support.fake_runs import REQUESTER, FakeRunDesk, upload
+from tests.support.fake_webhooks import FakeWebhookDesk
 from tests.support.fakes import (
     Books,
     FakeBatchSigner,
@@ -71,6 +77,8 @@ from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
+from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
 
 CHAIN_ID = "eip155:31337"
 WALLET_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
@@ -136,6 +144,11 @@ class Flow:
         )
         deposits = DepositActivities(FakeDepositDesk(self.books))
         sweeps = SweepActivities(FakeSweeper(self.books, CHAIN_ID))
+        webhooks = WebhookActivities(
+            FakeWebhookDesk(self.books.webhooks),
+            self.notifier,
+            interval=timedelta(milliseconds=20),
+        )
         return {
             WALLET_QUEUE: [
                 *_steps(payouts),
@@ -144,6 +157,7 @@ class Flow:
                 *_steps(deposits),
             ],
             chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
+            GATEWAYS_QUEUE: _steps(webhooks),
             SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
         }
 
@@ -254,6 +268,25 @@ class Flow:
             SweepInput(CHAIN_ID),
             id=sweep_workflow_id(CHAIN_ID),
             task_queue=WALLET_QUEUE,
+        )
+        self.started.append(handle)
+        return handle
+
+    async def start_dispatcher(self) -> WorkflowHandle[WebhookDispatcherWorkflow, None]:
+        handle = await self.client.start_workflow(
+            WebhookDispatcherWorkflow.run, id=WEBHOOK_DISPATCHER_ID, task_queue=WALLET_QUEUE
+        )
+        self.started.append(handle)
+        return handle
+
+    def webhook(
+        self, delivery_id: str
+    ) -> WorkflowHandle[WebhookDeliveryWorkflow, DeliveryStanding]:
+        """Return the workflow of a delivery, which the dispatcher started."""
+        handle: WorkflowHandle[WebhookDeliveryWorkflow, DeliveryStanding] = (
+            self.client.get_workflow_handle_for(
+                WebhookDeliveryWorkflow.run, webhook_delivery_workflow_id(delivery_id)
+            )
         )
         self.started.append(handle)
         return handle

@@ -219,6 +219,7 @@ class TestApi:
             temporal_address="unused",
             codec_keys=secret,
             data_keys=secret,
+            webhook_keys=secret,
             public_url="unused",
         )
         paths = create_app(settings).openapi()["paths"]

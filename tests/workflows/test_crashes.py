@@ -35,6 +35,8 @@ CRASHES: dict[str, Scenario] = {
     "chain.plan_sweeps": scenarios.swept,
     "chain.watch": scenarios.together,
     "deposit.advance": scenarios.reversed_later,
+    "webhook.dispatch": scenarios.webhook_taken,
+    "webhook.attempt": scenarios.webhook_taken,
     "signing.sign_batch": scenarios.automatic,
 }
 """Each activity, and a path that takes it."""
