@@ -5,24 +5,16 @@ Queues are split by trust and by downstream. ``wallet`` runs workflows and datab
 ``chain-…`` asks nodes, ``gateways`` asks services that are no chain, ``signing`` alone holds keys.
 Without the option one process serves every queue but ``signing``, which it adds when it is given
 the wallets' keys.
-``chain-…`` asks nodes, ``gateways`` whoever else is not ours, ``signing`` alone holds keys. Without
-the option one process serves every queue but ``signing``, which it adds when it is given the
-wallets' keys.
 """
 
 import argparse
 import asyncio
-import contextlib
-import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 
-from sqlmodel import col, select
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -43,19 +35,13 @@ from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
-from domain.errors import DatabaseUnavailableError
 from domain.pocket_ports import PocketSpender
 from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
     GATEWAYS_QUEUE,
-    RATES_WORKFLOW_ID,
     SIGNING_QUEUE,
     WALLET_QUEUE,
-    WEBHOOK_DISPATCHER_ID,
-    batcher_workflow_id,
     chain_queue,
-    sweep_workflow_id,
-    watcher_workflow_id,
 )
 from gateways.rates.desk import PostgresRateDesk
 from gateways.rates.http_source import HttpRateSource, open_sources
@@ -67,7 +53,7 @@ from infra.keyring import Keyring
 from infra.notifier import TemporalNotifier
 from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
-from models.wallets import BlockchainWallet, Chain
+from models.wallets import Chain
 from outgoing.account_planner import AccountPlanner
 from outgoing.coin_planner import CoinPlanner
 from outgoing.log import PostgresOutgoingLog
@@ -88,18 +74,18 @@ from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
 from webhooks.desk import PostgresWebhookDesk
 from webhooks.sender import WebhookSender
-from workflows.attributes import CHAIN_ID, attributes
+from wiring.endless import RETRY_S, ensure_running, known_chains
 from workflows.chain_transaction import ChainTransactionWorkflow
-from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.chain_watcher import ChainWatcherWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.gateway_event import GatewayEventWorkflow
 from workflows.payout import PayoutWorkflow
-from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+from workflows.payout_batcher import PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
 from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.rates import RatesWorkflow
-from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.sweep import SweepWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
 
@@ -125,7 +111,6 @@ INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
 GRACE = timedelta(seconds=10)
 """Work in hand may finish for this long after SIGTERM."""
 
-RETRY_S = 1.0
 CLOCK = SystemClock()
 
 logger = logging.getLogger("worker")
@@ -248,7 +233,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
 
 
 def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
-    """Serve the steps that ask the payment gateway and the sources of rates."""
+    """Serve the steps that ask the payment gateway, sources of rates, and users' webhooks."""
     gateway: StripeGateway | None = None
     if settings.stripe_api_key is not None:
         gateway = StripeGateway(
@@ -265,25 +250,6 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
     rates = RateActivities(
         PostgresRateDesk(process.database, sources), interval=settings.rate_interval
     )
-    return Worker(
-        process.client,
-        task_queue=GATEWAYS_QUEUE,
-        activities=[
-            cards.create_intent,
-            cards.sync,
-            cards.cancel_intent,
-            cards.refund,
-            cards.handle_event,
-            rates.follow,
-        ],
-        interceptors=INTERCEPTORS,
-        graceful_shutdown_timeout=GRACE,
-        max_concurrent_activities=20,
-    )
-
-
-def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
-    """Serve the steps that ask whoever is neither ours nor a chain."""
     desk = PostgresWebhookDesk(
         process.database,
         CLOCK,
@@ -294,7 +260,16 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
     return Worker(
         process.client,
         task_queue=GATEWAYS_QUEUE,
-        activities=[webhooks.dispatch, webhooks.attempt],
+        activities=[
+            cards.create_intent,
+            cards.sync,
+            cards.cancel_intent,
+            cards.refund,
+            cards.handle_event,
+            rates.follow,
+            webhooks.dispatch,
+            webhooks.attempt,
+        ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=50,
@@ -315,108 +290,6 @@ async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=4,
-    )
-
-
-async def known_chains(database: Database) -> Sequence[Chain]:
-    """Return the chains of the catalog, waiting for the database and for the first of them."""
-    while True:
-        with contextlib.suppress(DatabaseUnavailableError):
-            async with database.transaction() as session:
-                if chains := (await session.exec(select(Chain))).all():
-                    return chains
-        logger.info("waiting for the database and for a chain in the catalog")
-        await asyncio.sleep(RETRY_S)
-
-
-async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
-    """Return the primary hot wallets, waiting until each chain has one: the signer makes them."""
-    chains = await known_chains(database)
-    while True:
-        with contextlib.suppress(DatabaseUnavailableError):
-            async with database.transaction() as session:
-                found = await session.exec(
-                    select(BlockchainWallet).where(col(BlockchainWallet.primary))
-                )
-                wallets = found.all()
-            if {wallet.chain_id for wallet in wallets} >= {chain.id for chain in chains}:
-                return wallets
-        await asyncio.sleep(RETRY_S)
-
-
-async def ensure_running(process: Process) -> None:
-    """Start what never ends, unless it runs: per chain, per hot wallet, and once for the rates."""
-    await _until_started("the rates", lambda: _start_rates(process.client))
-    for wallet in await hot_wallets(process.database):
-        await _until_started(
-            wallet.chain_id, functools.partial(_start_endless, process.client, wallet)
-        )
-
-
-async def _until_started(what: str, start: Callable[[], Awaitable[None]]) -> None:
-    """Start what never ends, unless it runs: a watcher per chain, a batcher per hot wallet."""
-    await _until_started("webhooks", partial(_start_dispatcher, process.client))
-    for wallet in await hot_wallets(process.database):
-        await _until_started(wallet.chain_id, partial(_start_endless, process.client, wallet))
-
-
-async def _until_started(name: str, start: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await start()
-        except RPCError as error:
-            logger.warning("cannot start the workflows of %s yet: %s", what, error)
-            await asyncio.sleep(RETRY_S)
-        else:
-            break
-
-
-async def _start_rates(client: Client) -> None:
-    await client.start_workflow(
-        RatesWorkflow.run,
-        id=RATES_WORKFLOW_ID,
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            logger.warning("cannot start the workflows of %s yet: %s", name, error)
-            await asyncio.sleep(RETRY_S)
-        else:
-            return
-
-
-async def _start_dispatcher(client: Client) -> None:
-    await client.start_workflow(
-        WebhookDispatcherWorkflow.run,
-        id=WEBHOOK_DISPATCHER_ID,
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary="makes deliveries of events",
-    )
-
-
-async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
-    await client.start_workflow(
-        ChainWatcherWorkflow.run,
-        WatcherInput(wallet.chain_id),
-        id=watcher_workflow_id(wallet.chain_id),
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
-    )
-    await client.start_workflow(
-        SweepWorkflow.run,
-        SweepInput(wallet.chain_id),
-        id=sweep_workflow_id(wallet.chain_id),
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
-    )
-    await client.start_workflow(
-        PayoutBatcherWorkflow.run,
-        BatcherInput(wallet.chain_id, wallet.address),
-        id=batcher_workflow_id(wallet.chain_id, wallet.address),
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
     )
 
 
@@ -485,7 +358,7 @@ async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> Non
     running = [asyncio.create_task(worker.run()) for worker in process.workers]
     background = [asyncio.create_task(beat(process.database, role, CLOCK))]
     if role != SIGNING_QUEUE:
-        background.append(asyncio.create_task(ensure_running(process)))
+        background.append(asyncio.create_task(ensure_running(process.client, process.database)))
     stopped = asyncio.create_task(stop.wait())
     logger.info("serving %s", ", ".join(worker.task_queue for worker in process.workers))
     await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)

@@ -18,6 +18,7 @@ from models import (
     runs,
     transfers,
     wallets,
+    webhooks,
 )
 
 TABLES = (
@@ -29,20 +30,12 @@ TABLES = (
     ledger,
     limits,
     payouts,
-    runs,
-    transfers,
     purchases,
     runs,
-    wallets,
-)
-    ledger,
-    payouts,
-    runs,
+    transfers,
     wallets,
     webhooks,
 )
-
-TABLES = (chain_transactions, deposits, events, identity, ledger, payouts, runs, wallets, webhooks)
 
 # Only the signer's role may read these columns, so no model maps them; see models.wallets.
 UNMAPPED = {("blockchain_wallet", "encrypted_priv_key"), ("hd_account", "encrypted_seed")}

@@ -150,6 +150,7 @@ from domain.errors.transfers import (
     PermitRefusedError,
     RecipientNotFoundError,
     TransferNotFoundError,
+)
 from domain.errors.webhooks import (
     InvalidWebhookUrlError,
     UnknownEventTypeError,
@@ -278,13 +279,13 @@ __all__ = [
     "UnsupportedMediaTypeError",
     "ValidationError",
     "WalletFrozenError",
-    "WebhookSignatureError",
     "WebhookDeliveriesWaitingError",
     "WebhookDeliveryNotFoundError",
     "WebhookEndpointBusyError",
     "WebhookEndpointDisabledError",
     "WebhookEndpointLimitError",
     "WebhookEndpointNotFoundError",
+    "WebhookSignatureError",
     "WorkflowEngineUnavailableError",
     "WouldRevertError",
     "WrongChainError",
