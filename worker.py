@@ -25,6 +25,7 @@ from activities.chain import ChainActivities
 from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
+from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.runs import RunActivities
@@ -35,6 +36,7 @@ from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
+from domain.kyc import KycTerms
 from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
     SIGNING_QUEUE,
@@ -50,6 +52,7 @@ from infra.keyring import Keyring
 from infra.notifier import TemporalNotifier
 from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
+from kyc.desk import PostgresKycDesk
 from models.wallets import BlockchainWallet, Chain
 from outgoing.account_planner import AccountPlanner
 from outgoing.coin_planner import CoinPlanner
@@ -69,6 +72,7 @@ from workflows.attributes import CHAIN_ID, attributes
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
+from workflows.kyc import KycApplicationWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
@@ -82,6 +86,7 @@ WORKFLOWS = (
     ChainWatcherWorkflow,
     DepositWorkflow,
     SweepWorkflow,
+    KycApplicationWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -115,13 +120,17 @@ def sandbox() -> SandboxedWorkflowRunner:
     )
 
 
-def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
+def wallet_worker(
+    process: Process, *, queue: str = WALLET_QUEUE, kyc_terms: KycTerms | None = None
+) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
     payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
     runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
+    terms = kyc_terms or KycTerms()
+    kyc = KycActivities(PostgresKycDesk(process.database, CLOCK, terms=terms))
     return Worker(
         process.client,
         task_queue=queue,
@@ -147,6 +156,11 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             outgoing.settle,
             outgoing.notify,
             deposits.advance,
+            kyc.advance,
+            kyc.decide,
+            kyc.supply,
+            kyc.withdraw,
+            kyc.downgrade,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -323,7 +337,7 @@ async def _add_wallet_workers(
     process: Process, settings: WorkerSettings, queue: str | None
 ) -> None:
     if queue in (None, WALLET_QUEUE):
-        process.workers.append(wallet_worker(process))
+        process.workers.append(wallet_worker(process, kyc_terms=_kyc_terms(settings)))
     for chain in await known_chains(process.database):
         is_wanted = queue in (None, chain_queue(chain.id))
         if is_wanted and chain.id not in settings.rpc_urls:
@@ -333,6 +347,14 @@ async def _add_wallet_workers(
     if not process.workers:
         msg = f"There is no task queue {queue!r}."
         raise SystemExit(msg)
+
+
+def _kyc_terms(settings: WorkerSettings) -> KycTerms:
+    return KycTerms(
+        remind_every=settings.kyc_remind_every,
+        review_within=settings.kyc_review_within,
+        inform_within=settings.kyc_inform_within,
+    )
 
 
 async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> None:

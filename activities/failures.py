@@ -8,7 +8,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from domain.errors import StrongroomError, TransientError
 
-REFUSING_STEPS = ("payout.", "run.")
+REFUSING_STEPS = ("payout.", "run.", "kyc.")
 """Prefixes of the activities whose refusal is an answer to a request."""
 
 

@@ -12,6 +12,7 @@ BATCH_MOVED_SIGNAL = "moved"
 DEPOSIT_MOVED_SIGNAL = "moved"
 RUN_MOVED_SIGNAL = "moved"
 DEPOSIT_WORKFLOW = "DepositWorkflow"
+KYC_WORKFLOW = "KycApplicationWorkflow"
 SWEEP_WORKFLOW = "SweepWorkflow"
 SWEEP_NOW_SIGNAL = "sweep_now"
 ACCEPT_UPDATE_ID = "accept"
@@ -36,6 +37,11 @@ def chain_transaction_workflow_id(batch_id: str) -> str:
 def deposit_workflow_id(deposit_id: str) -> str:
     """Return the id of a deposit's workflow."""
     return f"deposit/{deposit_id}"
+
+
+def kyc_workflow_id(application_id: str) -> str:
+    """Return the id of a KYC application's workflow."""
+    return f"kyc/{application_id}"
 
 
 def batcher_workflow_id(chain_id: str, wallet_address: str) -> str:
