@@ -114,7 +114,7 @@ def upgrade() -> None:
         'limits_version',
         sa.Column('version', sa.Integer(), primary_key=True),
         sa.Column('document', postgresql.JSONB(), nullable=False),
-        sa.Column('created_by', sa.String(), sa.ForeignKey('app_user.id'), nullable=True),
+        sa.Column('created_by', sa.String(), nullable=True),
         sa.Column('created_at', AT, nullable=False),
     )
     op.create_table(
