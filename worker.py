@@ -23,6 +23,7 @@ from activities.chain import ChainActivities
 from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
+from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.pockets import PocketActivities, PocketSpendActivities
@@ -35,6 +36,7 @@ from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
+from domain.kyc import KycTerms
 from domain.pocket_ports import PocketSpender
 from domain.ports import ChainOutlet, Sweeper
 from domain.workflow_ids import (
@@ -53,6 +55,7 @@ from infra.keyring import Keyring
 from infra.notifier import TemporalNotifier
 from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
+from kyc.desk import PostgresKycDesk
 from models.wallets import Chain
 from outgoing.account_planner import AccountPlanner
 from outgoing.coin_planner import CoinPlanner
@@ -79,6 +82,7 @@ from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.gateway_event import GatewayEventWorkflow
+from workflows.kyc import KycApplicationWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
@@ -103,6 +107,7 @@ WORKFLOWS = (
     PocketTransferWorkflow,
     WebhookDispatcherWorkflow,
     WebhookDeliveryWorkflow,
+    KycApplicationWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -137,7 +142,9 @@ def sandbox() -> SandboxedWorkflowRunner:
     )
 
 
-def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
+def wallet_worker(
+    process: Process, *, queue: str = WALLET_QUEUE, kyc_terms: KycTerms | None = None
+) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
     payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
@@ -148,6 +155,8 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
         PostgresPurchaseDesk(process.database, CLOCK), TemporalNotifier(process.client)
     )
     pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK))
+    terms = kyc_terms or KycTerms()
+    kyc = KycActivities(PostgresKycDesk(process.database, CLOCK, terms=terms))
     return Worker(
         process.client,
         task_queue=queue,
@@ -180,6 +189,11 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             purchases.tell,
             pockets.freeze,
             pockets.make_ready,
+            kyc.advance,
+            kyc.decide,
+            kyc.supply,
+            kyc.withdraw,
+            kyc.downgrade,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -339,7 +353,7 @@ async def _add_wallet_workers(
     process: Process, settings: WorkerSettings, queue: str | None
 ) -> None:
     if queue in (None, WALLET_QUEUE):
-        process.workers.append(wallet_worker(process))
+        process.workers.append(wallet_worker(process, kyc_terms=_kyc_terms(settings)))
     if queue in (None, GATEWAYS_QUEUE):
         process.workers.append(gateways_worker(process, settings))
     for chain in await known_chains(process.database):
@@ -351,6 +365,14 @@ async def _add_wallet_workers(
     if not process.workers:
         msg = f"There is no task queue {queue!r}."
         raise SystemExit(msg)
+
+
+def _kyc_terms(settings: WorkerSettings) -> KycTerms:
+    return KycTerms(
+        remind_every=settings.kyc_remind_every,
+        review_within=settings.kyc_review_within,
+        inform_within=settings.kyc_inform_within,
+    )
 
 
 async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> None:

@@ -9,7 +9,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from domain.errors import StrongroomError, TransientError
 
-REFUSING_STEPS = ("payout.", "run.", "purchase.")
+REFUSING_STEPS = ("payout.", "run.", "purchase.", "kyc.")
 """Prefixes of the activities whose refusal is an answer to a request."""
 
 

@@ -35,6 +35,8 @@ TAGS: Final = [
     },
     {"name": "screening", "description": "Addresses that must not be paid."},
     {"name": "policy", "description": "How many approvals a payout needs, and limits."},
+    {"name": "kyc", "description": "Who users are: levels, applications, decisions."},
+    {"name": "limits", "description": "What users of each level may do."},
     {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
     {"name": "purchases", "description": "Rates, quotes, and buying what we issue."},
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},

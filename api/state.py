@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 
 from api.deposit_stream import StreamSlots
 from api.event_hub import EventHub
+from api.kyc_workflows import KycWorkflows
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
 from api.purchase_requests import PurchaseRequests
@@ -34,6 +35,7 @@ from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
+from kyc.applications import KycApplications
 from runs.uploads import RunUploads
 from transfers.desk import TransferDesk
 from webhooks.deliveries import WebhookDeliveries
@@ -83,6 +85,17 @@ class AppState:
     def run_uploads(self) -> RunUploads:
         """What makes drafts of uploads."""
         return RunUploads(self.database, self.clock, drafts_max=self.settings.run_drafts_max)
+
+    @property
+    def kyc_workflows(self) -> KycWorkflows:
+        """The way to the workflows of KYC applications."""
+        return KycWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def kyc_applications(self) -> KycApplications:
+        """What stores applications, and opens what is sealed in them."""
+        keyring = Keyring.parse(self.settings.data_keys.get_secret_value())
+        return KycApplications(self.database, keyring, self.clock)
 
     @property
     def sweep_workflows(self) -> SweepWorkflows:

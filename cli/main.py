@@ -16,7 +16,9 @@ from cli import (
     deposit,
     freeze,
     keys,
+    kyc,
     ledger,
+    limits,
     payout,
     run,
     screening,
@@ -48,6 +50,8 @@ app.add_typer(chain.app, name="chain")
 app.add_typer(cold.app, name="cold")
 app.add_typer(freeze.app, name="freeze")
 app.add_typer(screening.app, name="screening")
+app.add_typer(kyc.app, name="kyc")
+app.add_typer(limits.app, name="limits")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
 

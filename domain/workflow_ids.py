@@ -20,6 +20,7 @@ DEPOSIT_WORKFLOW = "DepositWorkflow"
 PURCHASE_MOVED_SIGNAL = "moved"
 PURCHASE_WORKFLOW = "PurchaseWorkflow"
 RATES_WORKFLOW_ID = "rates"
+KYC_WORKFLOW = "KycApplicationWorkflow"
 SWEEP_WORKFLOW = "SweepWorkflow"
 POCKET_TRANSFER_WORKFLOW = "PocketTransferWorkflow"
 WEBHOOK_DELIVERY_WORKFLOW = "WebhookDeliveryWorkflow"
@@ -58,6 +59,11 @@ def purchase_workflow_id(purchase_id: str) -> str:
 def gateway_event_workflow_id(event_id: str) -> str:
     """Return the id of the workflow that takes an event of the gateway to its purchase."""
     return f"gateway-event/{event_id}"
+
+
+def kyc_workflow_id(application_id: str) -> str:
+    """Return the id of a KYC application's workflow."""
+    return f"kyc/{application_id}"
 
 
 def batcher_workflow_id(chain_id: str, wallet_address: str) -> str:

@@ -127,6 +127,21 @@ class WorkerSettings(_WebhookProcess):
     watch_interval: timedelta = Field(
         default=timedelta(seconds=1), description="How often the chain's tip is looked at."
     )
+    kyc_remind_every: timedelta = Field(
+        default=timedelta(days=1),
+        gt=timedelta(0),
+        description="How often reviewers are reminded of a KYC application, and applicants asked.",
+    )
+    kyc_review_within: timedelta = Field(
+        default=timedelta(days=30),
+        gt=timedelta(0),
+        description="A KYC application that nobody decides on expires after this long.",
+    )
+    kyc_inform_within: timedelta = Field(
+        default=timedelta(days=14),
+        gt=timedelta(0),
+        description="It expires if the documents that were asked for do not come for this long.",
+    )
 
     stripe_api_key: SecretStr | None = Field(
         default=None, description="Stripe's secret or restricted key; unset: no card payments."

@@ -31,6 +31,7 @@ from domain.payouts import (
 from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
 from domain.runs import RunDecisionRequest, RunStatus
 from tests.support.clocks import MovableClock
+from tests.support.fake_kyc import KycBooks
 from tests.support.fake_webhooks import FakeWebhooks
 
 
@@ -146,6 +147,10 @@ class Books:
     holds_placed: int = 0
     nonces_given: int = 0
     webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
+    kyc: KycBooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kyc = KycBooks(self.clock)
 
     def standing(self) -> dict[str, object]:
         """Return what must be the same however often a step was repeated."""
@@ -159,6 +164,7 @@ class Books:
                 for r in self.runs.values()
             ],
             "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
+            "kyc": self.kyc.standing(),
             "unswept": (self.crumbs, self.worthy),
             "webhooks": self.webhooks.standing(),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],

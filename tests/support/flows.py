@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, override
 
 from temporalio.api.enums.v1 import EventType
@@ -21,16 +21,24 @@ from temporalio.worker import (
 from activities.chain import ChainActivities
 from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
+from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
 from activities.webhooks import WebhookActivities
+from api.kyc_workflows import KycWorkflows
 from api.payout_workflows import PayoutWorkflows
 from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
 from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
+from domain.kyc import (
+    KycDecisionKind,
+    KycDecisionRequest,
+    KycDowngradeRequest,
+    KycStanding,
+)
 from domain.payouts import Decision, DecisionKind, OperatorAction, PayoutOutcome, PayoutRequest
 from domain.runs import (
     RunAcceptance,
@@ -49,6 +57,7 @@ from domain.workflow_ids import (
     chain_queue,
     chain_transaction_workflow_id,
     deposit_workflow_id,
+    kyc_workflow_id,
     payout_run_workflow_id,
     payout_workflow_id,
     sweep_workflow_id,
@@ -56,6 +65,13 @@ from domain.workflow_ids import (
     webhook_delivery_workflow_id,
 )
 from infra.notifier import TemporalNotifier
+from tests.support.fake_kyc import (
+    APPLICANT,
+    OWNER,
+    REVIEWER,
+    FakeApplication,
+    FakeKycDesk,
+)
 from tests.support.fake_runs import REQUESTER, FakeRunDesk, upload
 from tests.support.fake_webhooks import FakeWebhookDesk
 from tests.support.fakes import (
@@ -73,6 +89,7 @@ from worker import WORKFLOWS, sandbox
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
+from workflows.kyc import KycApplicationWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
@@ -129,6 +146,7 @@ class Flow:
         self.client = self.environment.client
         self.api = PayoutWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
         self.runs = RunWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.kyc = KycWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
         self.run_desk = FakeRunDesk(self.books)
         self.chain = FakeChain(self.books)
         self.notifier = TemporalNotifier(self.client)
@@ -143,6 +161,7 @@ class Flow:
             self.chain, self.chain, self.notifier, watch_interval=timedelta(milliseconds=20)
         )
         deposits = DepositActivities(FakeDepositDesk(self.books))
+        kyc = KycActivities(FakeKycDesk(self.books.kyc))
         sweeps = SweepActivities(FakeSweeper(self.books, CHAIN_ID))
         webhooks = WebhookActivities(
             FakeWebhookDesk(self.books.webhooks),
@@ -155,6 +174,7 @@ class Flow:
                 *_steps(runs),
                 *_steps(outgoing),
                 *_steps(deposits),
+                *_steps(kyc),
             ],
             chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
             GATEWAYS_QUEUE: _steps(webhooks),
@@ -312,6 +332,49 @@ class Flow:
         self.started.append(handle)
         return handle
 
+    async def apply(
+        self, level: int = 1, *, documents_expire_at: datetime | None = None
+    ) -> FakeApplication:
+        """Apply for a level as the API does."""
+        application = self.books.kyc.apply(level, documents_expire_at=documents_expire_at)
+        await self.kyc.accept(application.id, user_id=APPLICANT)
+        return application
+
+    def application(
+        self, application: FakeApplication
+    ) -> WorkflowHandle[KycApplicationWorkflow, KycStanding]:
+        """Return the workflow of an application, whichever of its executions is the newest."""
+        handle: WorkflowHandle[KycApplicationWorkflow, KycStanding] = (
+            self.client.get_workflow_handle_for(
+                KycApplicationWorkflow.run, kyc_workflow_id(application.id)
+            )
+        )
+        self.started.append(handle)
+        return handle
+
+    async def review(
+        self,
+        application: FakeApplication,
+        kind: KycDecisionKind = KycDecisionKind.APPROVE,
+        *,
+        by: str = REVIEWER,
+    ) -> KycStanding:
+        decision = KycDecisionRequest(
+            new_id(DECISION), application.id, by, kind, application.revision, "totp", "a note"
+        )
+        return await self.kyc.decide(decision, user_id=APPLICANT)
+
+    async def downgrade(self, application: FakeApplication, level: int = 0) -> KycStanding:
+        request = KycDowngradeRequest(
+            new_id(DECISION), application.id, OWNER, level, "a reason", "totp"
+        )
+        return await self.kyc.downgrade(request, user_id=APPLICANT)
+
+    async def skip(self, handle: WorkflowHandle[Any, Any], step: timedelta) -> None:
+        """Let so much time pass, for a workflow and for the books."""
+        self.books.clock.advance(step)
+        await self.environment.fast_forward(handle, step + timedelta(minutes=2))
+
     async def start_batch(self) -> WorkflowHandle[ChainTransactionWorkflow, None]:
         """Claim what is ready, without a batcher, and start the batch's workflow."""
         batch_id = await FakeOutgoingLog(self.books).claim(
@@ -348,6 +411,8 @@ class Flow:
         for batch_id in self.books.batches:
             workflow_id = chain_transaction_workflow_id(batch_id)
             self.started.append(self.client.get_workflow_handle(workflow_id))
+        for application_id in self.books.kyc.applications:
+            self.started.append(self.client.get_workflow_handle(kyc_workflow_id(application_id)))
         for handle in self.started:
             # Terminate the newest run, whichever one the handle was made for.
             latest = self.client.get_workflow_handle(handle.id)

@@ -34,6 +34,7 @@ WRITE = "   401 pass pass pass pass pass  403 pass  403"
 READ = "    401 pass pass pass pass pass pass  403  403"
 DEPOSIT = " 401 pass pass pass pass pass  403  403 pass"
 OPERATE = " 401  403  403 pass  403  403  403  403  403"
+APPROVE = " 401  403 pass  403  403  403  403  403  403"
 STAFF = "   401  403  403 pass pass pass pass  403  403"
 
 # fmt: off
@@ -127,6 +128,20 @@ TABLE = {
     "POST /v1/purchases/{purchase_id}/cancellation": DEPOSIT,
     "POST /v1/purchases/{purchase_id}/refunds": OPERATE,
     "POST /v1/stripe/webhook":      PUBLIC,
+    "GET /v1/kyc":                  READ,
+    "POST /v1/kyc/applications":    SESSION,
+    "GET /v1/kyc/applications":     SESSION,
+    "GET /v1/kyc/applications/{application_id}": SESSION,
+    "POST /v1/kyc/applications/{application_id}/documents": SESSION,
+    "POST /v1/kyc/applications/{application_id}/withdrawal": SESSION,
+    "POST /v1/kyc/applications/{application_id}/approvals":            APPROVE,
+    "POST /v1/kyc/applications/{application_id}/rejections":           APPROVE,
+    "POST /v1/kyc/applications/{application_id}/information-requests": APPROVE,
+    "GET /v1/kyc/users/{user_id}":             " 401  403 pass  403 pass pass  403  403  403",
+    "POST /v1/kyc/users/{user_id}/downgrades": " 401  403  403  403  403 pass  403  403  403",
+    "GET /v1/limits":               " 401  403 pass pass pass pass pass  403  403",
+    "GET /v1/limits/versions":      " 401  403 pass pass pass pass pass  403  403",
+    "PUT /v1/limits":               " 401  403  403  403  403 pass  403  403  403",
     "POST /v1/deposit-addresses":   DEPOSIT,
     "GET /v1/deposit-addresses":    READ,
     "GET /v1/deposit-addresses/{address_id}": READ,
@@ -171,6 +186,7 @@ PATH_VALUES = {
     "request_id": "mrq_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "recipient": "@ada",
     "run_id": "run_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "application_id": "kya_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "address_id": "adr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "deposit_id": "dep_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "rescan_id": "rsc_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
