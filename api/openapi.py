@@ -23,6 +23,7 @@ TAGS: Final = [
     {"name": "admins", "description": "Who holds which role."},
     {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
+    {"name": "pockets", "description": "Wallets of a user's own on chains: fund, spend, redeem."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
     {
         "name": "address-book",

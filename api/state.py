@@ -14,6 +14,8 @@ from temporalio.service import RPCError
 from api.deposit_stream import StreamSlots
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_requests import PocketRequests
+from api.pocket_workflows import PocketWorkflows
 from api.run_requests import RunRequests
 from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
@@ -76,6 +78,12 @@ class AppState:
     def payout_requests(self) -> PayoutRequests:
         """The way in for payouts."""
         return PayoutRequests(self.database, self.payout_workflows)
+
+    @property
+    def pocket_requests(self) -> PocketRequests:
+        """The way in for transfers to and from pockets."""
+        workflows = PocketWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+        return PocketRequests(self.database, workflows)
 
     @property
     def codec(self) -> PayloadCodec:

@@ -23,14 +23,17 @@ from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.pockets import PocketActivities, PocketSpendActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_workflows import PocketWorkflows
 from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
 from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
 from domain.payouts import Decision, DecisionKind, OperatorAction, PayoutOutcome, PayoutRequest
+from domain.pockets import Route
 from domain.runs import (
     RunAcceptance,
     RunCancellation,
@@ -60,9 +63,12 @@ from tests.support.fakes import (
     FakeDepositDesk,
     FakeOutgoingLog,
     FakePayoutDesk,
+    FakePocketDesk,
+    FakePocketSpender,
     FakeRun,
     FakeSweeper,
 )
+from tests.support.pockets import transfer_request
 from worker import WORKFLOWS, sandbox
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
@@ -70,6 +76,7 @@ from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 
 CHAIN_ID = "eip155:31337"
@@ -136,14 +143,16 @@ class Flow:
         )
         deposits = DepositActivities(FakeDepositDesk(self.books))
         sweeps = SweepActivities(FakeSweeper(self.books, CHAIN_ID))
+        spends = PocketSpendActivities(FakePocketSpender(self.books, CHAIN_ID))
         return {
             WALLET_QUEUE: [
                 *_steps(payouts),
+                *_steps(PocketActivities(FakePocketDesk(self.books))),
                 *_steps(runs),
                 *_steps(outgoing),
                 *_steps(deposits),
             ],
-            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
+            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps), *_steps(spends)],
             SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
         }
 
@@ -177,6 +186,22 @@ class Flow:
         payout = payout_request(amount)
         await self.api.request(payout)
         return self.payout(payout.payout_id)
+
+    async def transfer(
+        self, route: Route, amount: str = "100"
+    ) -> WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]:
+        """Ask for a transfer to or from a pocket as the API does, and return its workflow."""
+        destination = DESTINATION if route == Route.SEND else None
+        request = transfer_request(
+            route, amount, chain_id=CHAIN_ID, user_id="usr_requester", destination=destination
+        )
+        await PocketWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S)).request(request)
+        handle: WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]
+        handle = self.client.get_workflow_handle_for(
+            PocketTransferWorkflow.run, payout_workflow_id(request.payout_id)
+        )
+        self.started.append(handle)
+        return handle
 
     def payout(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         handle: WorkflowHandle[PayoutWorkflow, PayoutOutcome] = self.client.get_workflow_handle_for(

@@ -15,6 +15,7 @@ from temporalio.client import WorkflowHandle
 from domain.deposits import DepositStatus
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.workflow_ids import chain_transaction_workflow_id
+from tests.support import pocket_scenarios
 from tests.support.fake_runs import upload
 from tests.support.fakes import FakeRun
 from tests.support.flows import Flow, operator_on, until
@@ -372,6 +373,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     run_mended,
     run_rechecked,
     run_for_long,
+    *pocket_scenarios.SCENARIOS,
 )
 
 

@@ -34,6 +34,7 @@ WRITE = "   401 pass pass pass pass pass  403 pass  403"
 READ = "    401 pass pass pass pass pass pass  403  403"
 DEPOSIT = " 401 pass pass pass pass pass  403  403 pass"
 OPERATE = " 401  403  403 pass  403  403  403  403  403"
+APPROVE = " 401  403 pass  403  403  403  403  403  403"
 STAFF = "   401  403  403 pass pass pass pass  403  403"
 
 # fmt: off
@@ -70,6 +71,18 @@ TABLE = {
     "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payouts/{payout_id}/refunds":    OPERATE,
     "POST /v1/payouts/{payout_id}/retries":    OPERATE,
+    "GET /v1/pockets":              READ,
+    "POST /v1/pockets":             WRITE,
+    "GET /v1/pockets/{pocket_id}":  READ,
+    "POST /v1/pocket-transfers":    WRITE,
+    "GET /v1/pocket-transfers":     READ,
+    "GET /v1/pocket-transfers/{transfer_id}": READ,
+    "GET /v1/pocket-transfers/{transfer_id}/explain": READ,
+    "POST /v1/pocket-transfers/{transfer_id}/cancellation": WRITE,
+    "POST /v1/pocket-transfers/{transfer_id}/approvals": APPROVE,
+    "POST /v1/pocket-transfers/{transfer_id}/rejections": APPROVE,
+    "POST /v1/pocket-transfers/{transfer_id}/refunds":    OPERATE,
+    "POST /v1/pocket-transfers/{transfer_id}/retries":    OPERATE,
     "POST /v1/payout-runs":         WRITE,
     "GET /v1/payout-runs":          READ,
     "GET /v1/payout-runs/{run_id}": READ,
@@ -124,6 +137,8 @@ PATH_VALUES = {
     "session_id": "ses_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "key_id": "key_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "payout_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "pocket_id": "pkt_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "transfer_id": "ptr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "run_id": "run_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "address_id": "adr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "deposit_id": "dep_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
