@@ -147,6 +147,8 @@ class Books:
     """How often a pocket needs coin before it can pay."""
     pockets: set[str] = field(default_factory=set)
     """Users who have one."""
+    is_held_back: bool = False
+    """Nothing may leave a pocket for now."""
     pocket_looks: int = 0
     """How often a spender was asked."""
     holds_placed: int = 0
@@ -282,6 +284,8 @@ class FakePocketSpender:
         if payout.status != PayoutStatus.READY:
             open_batch = payout.batch_id if payout.status == PayoutStatus.BATCHED else None
             return PocketStanding(payout.status, (open_batch,) if open_batch else ())
+        if books.is_held_back:
+            return PocketStanding(PayoutStatus.READY, look_again_s=300)
         if books.gas_to_lend:
             books.gas_to_lend -= 1
             gas = FakeBatch(new_id(CHAIN_BATCH), self._chain_id)

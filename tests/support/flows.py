@@ -203,6 +203,10 @@ class Flow:
         self.started.append(handle)
         return handle
 
+    def newest(self, handle: WorkflowHandle[Any, Any]) -> WorkflowHandle[Any, Any]:
+        """Return a handle of a workflow's newest run."""
+        return self.client.get_workflow_handle(handle.id)
+
     def payout(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         handle: WorkflowHandle[PayoutWorkflow, PayoutOutcome] = self.client.get_workflow_handle_for(
             PayoutWorkflow.run, payout_workflow_id(payout_id)

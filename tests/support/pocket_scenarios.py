@@ -1,16 +1,18 @@
 """The paths that transfers to and from pockets take; see ``tests.support.scenarios``."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
-from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
+from domain.payouts import DecisionKind, OperatorAction
 from domain.pockets import Route
 from domain.workflow_ids import chain_transaction_workflow_id
 from tests.support.flows import Flow, until
 
 Handles = dict[str, WorkflowHandle[Any, Any]]
+Scenario = Callable[[Flow], Awaitable[Handles]]
 
 
 async def funded(flow: Flow) -> Handles:
@@ -81,9 +83,9 @@ async def send_rechecked(flow: Flow) -> Handles:
     """The signal that it is settled is lost; the transfer finds out by itself."""
     flow.books.confirms_by_itself = False
     transfer = await flow.transfer(Route.SEND)
-    payout = flow.books.payouts[_id_of(transfer)]
-    await until(lambda: any(b.sent for b in flow.books.batches.values()))
-    payout.status, payout.is_told = PayoutStatus.SETTLED, True
+    await until(lambda: len(flow.books.batches) == 1)
+    flow.books.payouts[_id_of(transfer)].is_told = True
+    await _confirm_newest(flow, 1)
     await flow.environment.fast_forward(transfer, timedelta(minutes=6))
     await transfer.result()
     return {"pocket_send_rechecked": transfer}
@@ -102,28 +104,28 @@ async def send_retried(flow: Flow) -> Handles:
 
 
 async def send_waited_for_long(flow: Flow) -> Handles:
-    """Something of its pocket takes so long that the transfer has begun its history anew."""
-    flow.books.confirms_by_itself, flow.books.gas_to_lend = False, 1
+    """Its user is frozen for so long that the transfer has begun its history anew."""
+    flow.books.confirms_by_itself, flow.books.is_held_back = False, True
     transfer = await flow.transfer(Route.SEND)
-    await until(lambda: any(b.sent for b in flow.books.batches.values()))
     first = (await transfer.describe()).run_id
 
     async def is_renewed() -> bool:
         looks = flow.books.pocket_looks
-        await flow.environment.fast_forward(transfer, timedelta(seconds=16))
+        await flow.environment.fast_forward(flow.newest(transfer), timedelta(seconds=301))
         await until(lambda: flow.books.pocket_looks > looks)
-        return (await transfer.describe()).run_id != first
+        return (await flow.newest(transfer).describe()).run_id != first
 
+    await until(lambda: flow.books.pocket_looks > 0)
     while not await is_renewed():
         pass
+    flow.books.is_held_back = False
+    await flow.environment.fast_forward(flow.newest(transfer), timedelta(seconds=301))
     await _confirm_newest(flow, 1)
-    await flow.environment.fast_forward(transfer, timedelta(seconds=20))
-    await _confirm_newest(flow, 2)
-    await transfer.result()
+    await flow.newest(transfer).result()
     return {"pocket_send_renewed": flow.client.get_workflow_handle(transfer.id, run_id=first)}
 
 
-SCENARIOS = (
+SCENARIOS: tuple[Scenario, ...] = (
     funded,
     funding_rejected,
     funding_expired,
