@@ -28,6 +28,7 @@ TAGS: Final = [
     },
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
     {"name": "transfers", "description": "Money between users: handles, transfers, requests."},
+    {"name": "pockets", "description": "Wallets of a user's own on chains: fund, spend, redeem."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
     {
         "name": "address-book",

@@ -16,6 +16,8 @@ from api.event_hub import EventHub
 from api.kyc_workflows import KycWorkflows
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_requests import PocketRequests
+from api.pocket_workflows import PocketWorkflows
 from api.purchase_requests import PurchaseRequests
 from api.purchase_workflows import PurchaseWorkflows
 from api.run_requests import RunRequests
@@ -137,6 +139,12 @@ class AppState:
     def webhook_deliveries(self) -> WebhookDeliveries:
         """What was sent there."""
         return WebhookDeliveries(self.database, self.clock)
+
+    @property
+    def pocket_requests(self) -> PocketRequests:
+        """The way in for transfers to and from pockets."""
+        workflows = PocketWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+        return PocketRequests(self.database, workflows)
 
     @property
     def codec(self) -> PayloadCodec:

@@ -210,13 +210,17 @@ async def _own_txids(session: AsyncSession, txids: Collection[str]) -> set[str]:
 
 
 async def _own_moves(session: AsyncSession, txids: Collection[str]) -> set[tuple[str, str]]:
-    """Return txid and destination of our transactions among these."""
+    """Return txid and destination of our transactions among these, and where change returns to."""
     found = await session.exec(
-        select(ChainAttempt.txid, ChainTransaction.destination)
+        select(ChainAttempt.txid, ChainTransaction.destination, ChainTransaction.change_address)
         .join(ChainTransaction, col(ChainTransaction.id) == col(ChainAttempt.chain_transaction_id))
         .where(col(ChainAttempt.txid) == any_(bindparam(None, list(txids), ARRAY(String))))
     )
-    return {(str(txid), str(destination)) for txid, destination in found}
+    return {
+        (str(txid), str(address))
+        for txid, destination, change_address in found
+        for address in (destination, change_address)
+    }
 
 
 async def _pocket_shares(session: AsyncSession, txids: Collection[str]) -> Counter[_Share]:

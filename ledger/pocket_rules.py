@@ -118,7 +118,7 @@ def pocket_freeze(
         limits=limits,
     )
     entries = move(part.purse.free, part.purse.held, part.asset, part.total_minor)
-    return _posting(part, "freeze", entries, at, hold=hold)
+    return Posting(_key(part, "freeze"), "pocket_freeze", part.transfer_id, entries, at, hold)
 
 
 def pocket_release(part: Part, *, is_expiry: bool, at: datetime) -> Posting:
@@ -126,7 +126,7 @@ def pocket_release(part: Part, *, is_expiry: bool, at: datetime) -> Posting:
     operation = HoldOperation.EXPIRE if is_expiry else HoldOperation.RELEASE
     hold = part.purse.hold(operation, part.hold_id, part.asset, part.total_minor)
     entries = move(part.purse.held, part.purse.free, part.asset, part.total_minor)
-    return _posting(part, "release", entries, at, hold=hold)
+    return Posting(_key(part, "release"), "pocket_release", part.transfer_id, entries, at, hold)
 
 
 def pocket_dispatch(part: Part, *, at: datetime) -> Posting:
@@ -134,14 +134,14 @@ def pocket_dispatch(part: Part, *, at: datetime) -> Posting:
     hold = part.purse.hold(HoldOperation.CAPTURE, part.hold_id, part.asset, part.total_minor)
     inflight = chart.inflight(part.purse.chain_id)
     entries = move(part.purse.held, inflight, part.asset, part.total_minor)
-    return _posting(part, "dispatch", entries, at, hold=hold)
+    return Posting(_key(part, "dispatch"), "pocket_dispatch", part.transfer_id, entries, at, hold)
 
 
 def pocket_return(part: Part, *, at: datetime) -> Posting:
     """Give it back from flight: the chain did not move it, and never will."""
     inflight = chart.inflight(part.purse.chain_id)
     entries = move(inflight, part.purse.free, part.asset, part.total_minor)
-    return _posting(part, "return", entries, at)
+    return Posting(_key(part, "return"), "pocket_return", part.transfer_id, entries, at)
 
 
 def pocket_settle(
@@ -269,13 +269,5 @@ def pocket_network_fee(
     return Posting(key, "pocket_network_fee", chain_transaction_id, entries, at)
 
 
-def _posting(
-    part: Part,
-    step: str,
-    entries: tuple[Entry, ...],
-    at: datetime,
-    *,
-    hold: HoldChange | None = None,
-) -> Posting:
-    key = f"{part.transfer_id}:{step}{part.step}"
-    return Posting(key, f"pocket_{step}", part.transfer_id, entries, at, hold)
+def _key(part: Part, step: str) -> str:
+    return f"{part.transfer_id}:{step}{part.step}"

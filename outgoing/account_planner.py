@@ -25,7 +25,7 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.wallets import Chain
-from outgoing.ceilings import ceiling_of, gas_budgets, within_budget, within_ceiling
+from outgoing.ceilings import ceiling_of, gas_budgets, least, within_budget, within_ceiling
 from outgoing.records import (
     Planned,
     latest_attempts,
@@ -209,9 +209,8 @@ class AccountPlanner:
                     continue
                 attempt = self._replacement(last, quote, chain)
                 cost_minor = (row.gas_limit or 0) * attempt.max_fee_minor
-                if is_within_budget(cost_minor, chain.bump_fee_max_minor) and is_within_budget(
-                    cost_minor, budgets.get(row.id)
-                ):
+                budget_minor = least(chain.bump_fee_max_minor, budgets.get(row.id))
+                if is_within_budget(cost_minor, budget_minor):
                     session.add(attempt)
                     planned += 1
             return planned

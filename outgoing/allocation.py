@@ -25,7 +25,7 @@ from models.chain_transactions import (
 from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
-from outgoing import coins
+from outgoing import coins, pocket_coins
 from outgoing.fee_split import note_estimates
 from outgoing.held_back import held_back
 from outgoing.records import (
@@ -157,7 +157,11 @@ async def _lock_coins(
         if row.status != ChainTransactionStatus.PLANNED or row.id not in attempts:
             continue
         its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
-        if await coins.allocate(session, row, attempts[row.id], its, clock=clock):
+        if row.kind == ChainTransactionKind.POCKET_SPEND:
+            has_coins = await pocket_coins.allocate(session, row, attempts[row.id], its)
+        else:
+            has_coins = await coins.allocate(session, row, attempts[row.id], its, clock=clock)
+        if has_coins:
             row.updated_at = clock.now()
             placed.append(row)
     return placed

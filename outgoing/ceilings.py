@@ -73,3 +73,8 @@ def within_budget(quote: FeeQuote, gas_limit: int | None, budget_minor: int | No
     return FeeQuote(
         quote.base_fee_minor, min(quote.max_fee_minor, most_minor), quote.priority_fee_minor
     )
+
+
+def least(*budgets_minor: int | None) -> int | None:
+    """Return the tightest of these budgets; None is no bound."""
+    return min((minor for minor in budgets_minor if minor is not None), default=None)

@@ -171,7 +171,12 @@ class PostgresPocketDesk:
             raise InsufficientAvailableBalanceError(msg)
         payout.pocket_id = pocket.id
         gas_minor = await reserve_minor(
-            session, asked.asset, chain, request.route, clock=self._clock
+            session,
+            asked.asset,
+            chain,
+            request.route,
+            pocket_id=pocket.id,
+            clock=self._clock,
         )
         account = chart.onchain(request.user_id, chain.id)
         owned_minor = await account_balance(session, account, chain.native_asset)

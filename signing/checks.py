@@ -39,7 +39,8 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
     is_utxo = chain.id.startswith(UTXO_NAMESPACE)
     most_gas = GAS_LIMIT_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
     _require(is_utxo or 0 < (row.gas_limit or 0) <= most_gas, "gas limit out of range")
-    if is_utxo or row.kind in HOT_ONLY:
+    is_pockets = row.kind == ChainTransactionKind.POCKET_SPEND
+    if (is_utxo and not is_pockets) or row.kind in HOT_ONLY:
         # The ceiling is the wallet's: under another name there would be none.
         await _check_wallet(session, row)
     match row.kind:

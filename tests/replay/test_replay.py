@@ -10,6 +10,7 @@ from tests.replay.changed_runs import HastyRun, HesitatingRun
 from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
+    HastyPocketTransfer,
     HastyWebhook,
     HesitatingDeposit,
     HesitatingPayout,
@@ -43,6 +44,16 @@ PATHS = {
     "payout_rejected",
     "payout_retried",
     "payout_two_of_three",
+    "pocket_funded",
+    "pocket_funding_expired",
+    "pocket_funding_refused",
+    "pocket_funding_rejected",
+    "pocket_redeemed",
+    "pocket_send_cancelled",
+    "pocket_send_rechecked",
+    "pocket_send_renewed",
+    "pocket_send_retried",
+    "pocket_sent",
     "run_approved",
     "run_approved_by_lines",
     "run_cancelled",
@@ -92,6 +103,7 @@ class TestReplay:
             (HesitatingRun, "run_paid"),
             (HastyRun, "run_expired"),
             (CarelessKyc, "kyc_expired"),
+            (HastyPocketTransfer, "pocket_redeemed"),
         ],
     )
     async def test_notices_a_workflow_that_was_changed(self, changed: type, path: str) -> None:

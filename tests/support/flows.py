@@ -24,12 +24,14 @@ from activities.failures import FailureInterceptor
 from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.pockets import PocketActivities, PocketSpendActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
 from activities.webhooks import WebhookActivities
 from api.kyc_workflows import KycWorkflows
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_workflows import PocketWorkflows
 from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
 from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
@@ -40,6 +42,7 @@ from domain.kyc import (
     KycStanding,
 )
 from domain.payouts import Decision, DecisionKind, OperatorAction, PayoutOutcome, PayoutRequest
+from domain.pockets import Route
 from domain.runs import (
     RunAcceptance,
     RunCancellation,
@@ -82,9 +85,12 @@ from tests.support.fakes import (
     FakeDepositDesk,
     FakeOutgoingLog,
     FakePayoutDesk,
+    FakePocketDesk,
+    FakePocketSpender,
     FakeRun,
     FakeSweeper,
 )
+from tests.support.pockets import transfer_request
 from worker import WORKFLOWS, sandbox
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
@@ -93,6 +99,7 @@ from workflows.kyc import KycApplicationWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
@@ -168,16 +175,18 @@ class Flow:
             self.notifier,
             interval=timedelta(milliseconds=20),
         )
+        spends = PocketSpendActivities(FakePocketSpender(self.books, CHAIN_ID))
         return {
             WALLET_QUEUE: [
                 *_steps(payouts),
+                *_steps(PocketActivities(FakePocketDesk(self.books))),
                 *_steps(runs),
                 *_steps(outgoing),
                 *_steps(deposits),
                 *_steps(kyc),
             ],
-            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
             GATEWAYS_QUEUE: _steps(webhooks),
+            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps), *_steps(spends)],
             SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
         }
 
@@ -211,6 +220,26 @@ class Flow:
         payout = payout_request(amount)
         await self.api.request(payout)
         return self.payout(payout.payout_id)
+
+    async def transfer(
+        self, route: Route, amount: str = "100"
+    ) -> WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]:
+        """Ask for a transfer to or from a pocket as the API does, and return its workflow."""
+        destination = DESTINATION if route == Route.SEND else None
+        request = transfer_request(
+            route, amount, chain_id=CHAIN_ID, user_id="usr_requester", destination=destination
+        )
+        await PocketWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S)).request(request)
+        handle: WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]
+        handle = self.client.get_workflow_handle_for(
+            PocketTransferWorkflow.run, payout_workflow_id(request.payout_id)
+        )
+        self.started.append(handle)
+        return handle
+
+    def newest(self, handle: WorkflowHandle[Any, Any]) -> WorkflowHandle[Any, Any]:
+        """Return a handle of a workflow's newest run."""
+        return self.client.get_workflow_handle(handle.id)
 
     def payout(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         handle: WorkflowHandle[PayoutWorkflow, PayoutOutcome] = self.client.get_workflow_handle_for(

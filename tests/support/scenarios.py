@@ -17,6 +17,7 @@ from domain.deposits import DepositStatus
 from domain.kyc import KycDecisionKind, KycSupply
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.workflow_ids import chain_transaction_workflow_id
+from tests.support import pocket_scenarios
 from tests.support.fake_kyc import APPLICANT
 from tests.support.fake_runs import upload
 from tests.support.fake_webhooks import RETRY_S
@@ -504,6 +505,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     kyc_expired,
     kyc_lapsed,
     kyc_revoked,
+    *pocket_scenarios.SCENARIOS,
 )
 
 

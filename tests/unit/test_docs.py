@@ -242,15 +242,20 @@ class TestApi:
         assert set(re.findall(r'"(strongroom_\w+)"', source)) <= set(first_cells("metrics.md"))
 
 
+POSTING_RULES = constants("ledger/rules.py", "Posting", 1) | constants(
+    "ledger/pocket_rules.py", "Posting", 1
+)
+
+
 class TestLedger:
-    @pytest.mark.parametrize("rule", sorted(constants("ledger/rules.py", "Posting", 1)))
+    @pytest.mark.parametrize("rule", sorted(POSTING_RULES))
     def test_explains_every_posting_rule(self, rule: str) -> None:
         assert rule in first_cells("ledger.md")
 
     def test_explains_no_rule_that_is_gone(self) -> None:
         keyed = {row[0] for row in rows("ledger.md") if len(row) == 4 and row[0] != "rule"}
 
-        assert keyed == constants("ledger/rules.py", "Posting", 1)
+        assert keyed == POSTING_RULES
 
     def test_lists_every_account(self) -> None:
         chart = ast.parse((ROOT / "ledger" / "chart.py").read_text())

@@ -4,7 +4,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from domain.payouts import PayoutStatus
-from tests.support import scenarios
+from tests.support import pocket_scenarios, scenarios
 from tests.support.fakes import Books
 from tests.support.flows import CrashAfter, Flow, flow_on, until
 from tests.support.scenarios import SCENARIOS, Scenario
@@ -17,6 +17,9 @@ CRASHES: dict[str, Scenario] = {
     "payout.outcome": scenarios.rechecked,
     "payout.refund_unsigned": scenarios.refunded,
     "payout.retry_abandoned": scenarios.retried,
+    "pocket.freeze": pocket_scenarios.sent,
+    "pocket.make_ready": pocket_scenarios.funded,
+    "chain.advance_pocket": pocket_scenarios.redeemed,
     "run.start": scenarios.run_refused,
     "run.decide": scenarios.run_approved_by_lines,
     "run.cancel": scenarios.run_cancelled,
