@@ -1,7 +1,6 @@
 """Payment intents and their charges; https://docs.stripe.com/payments/paymentintents/lifecycle."""
 
 import secrets
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -139,7 +138,7 @@ def cancel(store: Store, intent_id: str, form: Mapping[str, Any]) -> Thing:
         raise _unexpected(intent, "cancel")
     intent.update(
         status="canceled",
-        canceled_at=int(time.time()),
+        canceled_at=store.now(),
         cancellation_reason=form.get("cancellation_reason"),
         next_action=None,
     )

@@ -2,12 +2,12 @@
 
 import json
 import secrets
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from devnet.stripe_server.errors import MissingError
+from domain.clock import Clock, SystemClock
 
 Thing = dict[str, Any]
 """An object of the API."""
@@ -25,9 +25,10 @@ LIST_MAX = 100
 class Store:
     """Objects by kind and id, in the order in which they were made."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, clock: Clock | None = None) -> None:
         """Go on from a file, if there is one."""
         self._path = path
+        self._clock = clock or SystemClock()
         self.things: dict[str, dict[str, Thing]] = {kind: {} for kind in KINDS}
         self.answers: dict[str, Thing] = {}
         """What was answered to which idempotency key."""
@@ -47,12 +48,16 @@ class Store:
         beside.write_text(json.dumps(kept))
         beside.replace(self._path)
 
+    def now(self) -> int:
+        """Return seconds since 1970, as objects carry them."""
+        return int(self._clock.now().timestamp())
+
     def add(self, kind: str, **fields: Any) -> Thing:
         """Make an object and return it."""
         thing = {
             "id": f"{KINDS[kind]}_{secrets.token_hex(12)}",
             "object": kind,
-            "created": int(time.time()),
+            "created": self.now(),
             "livemode": False,
             **fields,
         }

@@ -13,6 +13,7 @@ from devnet.rate_server import RateServer
 from devnet.stripe_server.app import StripeServer
 from devnet.stripe_server.store import Store
 from devnet.stripe_server.webhooks import Courier
+from domain.clock import Clock
 
 API_KEY = "sk_test_local"
 WEBHOOK_SECRET = "whsec_local"
@@ -64,8 +65,10 @@ class LocalStripe:
 
 
 @asynccontextmanager
-async def local_stripe(path: Path | None = None) -> AsyncIterator[LocalStripe]:
-    store = Store(path)
+async def local_stripe(
+    path: Path | None = None, clock: Clock | None = None
+) -> AsyncIterator[LocalStripe]:
+    store = Store(path, clock)
     server = StripeServer(API_KEY, Courier(store, WEBHOOK_SECRET), store)
     async with (
         served(server.app()) as url,
