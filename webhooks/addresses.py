@@ -65,7 +65,10 @@ def is_allowed(address: str, *, allows_loopback: bool) -> bool:
 
 
 def _is_public(address: Address) -> bool:
-    return address.is_global and not address.is_multicast and not address.is_reserved
+    # Site-local addresses (RFC 3879) are deprecated, and some networks use them all the same.
+    is_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
+    is_special = address.is_multicast or address.is_reserved or is_local
+    return address.is_global and not is_special
 
 
 def _unwrapped(address: Address) -> list[Address]:
