@@ -40,6 +40,9 @@ class PayoutRun(SQLModel, table=True):
     """The one hold over amounts and fees of all lines."""
     content_hash: str | None = None
     """SHA-256 over what every line pays: what an approver of the whole run approves."""
+    waiting_for: str | None = None
+    """Error code of what holds up its start, for ``explain``."""
+    waiting_since: datetime | None = timestamp(nullable=True)
     created_at: datetime = timestamp()
     started_at: datetime | None = timestamp(nullable=True)
     finished_at: datetime | None = timestamp(nullable=True)
@@ -114,6 +117,20 @@ class AddressScreening(SQLModel, table=True):
     reason: str = Field(max_length=500)
     created_by: str = Field(foreign_key="app_user.id")
     created_at: datetime = timestamp()
+
+
+class ScreeningAnswer(SQLModel, table=True):
+    """What a provider said last of an address that our own list does not have."""
+
+    __tablename__ = "screening_answer"
+
+    chain_id: str = Field(primary_key=True, foreign_key="chain.id")
+    address: str = Field(primary_key=True)
+    """Canonical form."""
+    verdict: str
+    """``deny`` or ``allow``."""
+    reason: str = Field(max_length=500)
+    answered_at: datetime = timestamp()
 
 
 class AddressBookEntry(SQLModel, table=True):
