@@ -104,6 +104,18 @@ class RunDecision(SQLModel, table=True):
     decided_at: datetime = timestamp()
 
 
+class RunCancellationRecord(SQLModel, table=True):
+    """A cancellation that took lines back; the same one, repeated, takes back no others."""
+
+    __tablename__ = "run_cancellation"
+
+    id: str = Field(primary_key=True)
+    run_id: str = Field(foreign_key="payout_run.id", index=True)
+    lines: str | None = None
+    """As they were named; null was the whole run."""
+    cancelled_at: datetime = timestamp()
+
+
 class AddressScreening(SQLModel, table=True):
     """An address that must not be paid, or that may be whatever a provider says of it."""
 

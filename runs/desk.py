@@ -31,7 +31,7 @@ from domain.runs import (
     parse_lines,
 )
 from infra.database import Database
-from models.runs import PayoutRun, RunDecision
+from models.runs import PayoutRun, RunCancellationRecord, RunDecision
 from runs.approvals import (
     approved_among,
     check_allowed,
@@ -181,12 +181,25 @@ class PostgresRunDesk:
         return row
 
     async def cancel(self, cancellation: RunCancellation) -> RunStanding:
-        """Give back what no batch has taken; of chosen lines, all or none."""
+        """Give back what no batch has taken, once; of chosen lines, all or none."""
         numbers = _chosen(cancellation.lines)
         async with self._database.transaction() as session:
             run = await _locked_run(session, cancellation.run_id)
-            if numbers is not None and await _are_cancelled(session, run, numbers):
+            known = await session.get(RunCancellationRecord, cancellation.action_id)
+            if known is not None or (
+                numbers is not None and await _are_cancelled(session, run, numbers)
+            ):
+                # What was made ready since then is not what was to be taken back.
                 return await self._standing(session, run)
+            if run.status != RunStatus.DRAFT:
+                session.add(
+                    RunCancellationRecord(
+                        id=cancellation.action_id,
+                        run_id=run.id,
+                        lines=cancellation.lines,
+                        cancelled_at=self._clock.now(),
+                    )
+                )
             await give_back(
                 session,
                 run,
