@@ -229,6 +229,15 @@ def cancel(
 
 
 @app.command()
+def resume(typer_context: typer.Context, run_id: RunId, code: Code) -> None:
+    """Start the workflow of a run again that was ended from outside (operators)."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        run = api.send("POST", f"/v1/payout-runs/{run_id}/resumption", code=code)
+    context.show(run, f"{run_id} goes on; it is {run['status']}.")
+
+
+@app.command()
 def discard(typer_context: typer.Context, run_id: RunId) -> None:
     """Delete a draft."""
     context = context_of(typer_context)

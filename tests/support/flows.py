@@ -228,6 +228,10 @@ class Flow:
     async def cancel_run(self, run: FakeRun, *, lines: str | None = None) -> RunStanding:
         return await self.runs.cancel(RunCancellation(new_id("act"), run.id, lines))
 
+    async def resume_run(self, run: FakeRun) -> None:
+        key = run.idempotency_key or ""
+        await self.runs.resume(RunStart(run.id, REQUESTER, key), user_id=REQUESTER, asset="ETH")
+
     async def start_batcher(self) -> WorkflowHandle[PayoutBatcherWorkflow, None]:
         handle = await self.client.start_workflow(
             PayoutBatcherWorkflow.run,

@@ -80,6 +80,7 @@ TABLE = {
     "GET /v1/payout-runs/{run_id}/explain": READ,
     "POST /v1/payout-runs/{run_id}/start": WRITE,
     "POST /v1/payout-runs/{run_id}/cancellation": WRITE,
+    "POST /v1/payout-runs/{run_id}/resumption": OPERATE,
     "POST /v1/payout-runs/{run_id}/approvals":  " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payout-runs/{run_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
     "GET /v1/fees":                 READ,
