@@ -121,6 +121,7 @@ class Flow:
         self.client = self.environment.client
         self.api = PayoutWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
         self.runs = RunWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.payout_desk = FakePayoutDesk(self.books)
         self.run_desk = FakeRunDesk(self.books)
         self.chain = FakeChain(self.books)
         self.notifier = TemporalNotifier(self.client)
@@ -128,7 +129,7 @@ class Flow:
     def steps(self) -> dict[str, list[Callable[..., Any]]]:
         """Return the activities of each task queue."""
         log = FakeOutgoingLog(self.books)
-        payouts = PayoutActivities(FakePayoutDesk(self.books), log)
+        payouts = PayoutActivities(self.payout_desk, log)
         runs = RunActivities(self.run_desk, log)
         outgoing = OutgoingActivities(log, self.notifier)
         chain = ChainActivities(
