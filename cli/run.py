@@ -229,6 +229,23 @@ def cancel(
 
 
 @app.command()
+def retry(
+    typer_context: typer.Context,
+    run_id: RunId,
+    line: Annotated[int, typer.Argument(min=1, help="Where it is in the file.")],
+    code: Code,
+    idempotency_key: Key = None,
+) -> None:
+    """Pay a line again that the chain did not pay, by a new payout."""
+    context = context_of(typer_context)
+    key = idempotency_key or new_id("cli")
+    path = f"/v1/payout-runs/{run_id}/lines/{line}/retries"
+    with context.api() as api:
+        payout = api.send("POST", path, code=code, idempotency_key=key)
+    context.show(payout, f"Line {line} is paid again by {payout['id']}: {payout['status']}.")
+
+
+@app.command()
 def resume(typer_context: typer.Context, run_id: RunId, code: Code) -> None:
     """Start the workflow of a run again that was ended from outside (operators)."""
     context = context_of(typer_context)
