@@ -8,8 +8,9 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func
-from sqlmodel import col, select
+from sqlalchemy import ColumnElement, any_, bindparam, func, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
@@ -28,10 +29,10 @@ from models.chain_transactions import ChainTransactionKind as Kind
 from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import Chain
-from outgoing.fee_split import book_shares, by_transaction
-from outgoing.records import OPEN, leave_unswept, locked_batch, payouts_of
+from outgoing.fee_split import book_shares, write_shares
+from outgoing.records import OPEN, by_transaction, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
-from payouts.history import move
+from payouts.history import move_all
 from payouts.money import settle_postings
 
 REVERTED_ON_CHAIN = "reverted_on_chain"
@@ -56,21 +57,14 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     postings = [p for row in rows for p in _own_postings(row, clock)]
     its = by_transaction(payouts)
     for row in rows:
-        unpaid_minor = _unpaid_minor(row, payouts)
-        postings += _fee_postings(
-            row, chain.native_asset, its.get(row.id, []), payer=payer, at=clock.now()
-        )
-        postings += _cost_postings(row, payer, clock, unpaid_minor=unpaid_minor)
-        postings += _refunded_postings(row, payouts, payer, clock)
+        paid = its.get(row.id, [])
+        postings += _fee_postings(row, chain.native_asset, paid, payer=payer, at=clock.now())
+        postings += _cost_postings(row, payer, clock, unpaid_minor=_unpaid_minor(row, paid))
+        postings += _refunded_postings(row, paid, payer, clock)
+    await write_shares(session, payouts)
     await _release_unswept(session, rows)
-    await _finish(session, rows, payouts, postings, clock=clock)
-    for row in rows:
-        row.fee_booked_minor = row.network_fee_minor or 0
-        row.outflow_booked_minor = row.outflow_minor or 0
-        row.received_booked_minor = row.received_minor or 0
-        row.settled_at = row.settled_at or clock.now()
-        row.settlements += 1
-    await session.flush()
+    await _finish(session, rows, its, postings, clock=clock)
+    await _mark_booked(session, rows, clock=clock)
     is_done = await _open_count(session, batch_id) == 0
     if is_done:
         # Nobody asks for it again, so nobody would take the note away.
@@ -110,26 +104,45 @@ def unbooked() -> ColumnElement[bool]:
 async def _finish(
     session: AsyncSession,
     rows: Sequence[ChainTransaction],
-    payouts: Sequence[Payout],
+    its: Mapping[str, Sequence[Payout]],
     postings: list[Posting],
     *,
     clock: Clock,
 ) -> None:
-    paid, failed = _told_apart(rows, payouts)
+    paid, failed = _told_apart(rows, its)
     postings += settle_postings(paid, clock=clock)
     await post_and_refund(session, postings, failed, clock=clock)
-    move(session, paid, PayoutStatus.SETTLED, clock=clock)
+    await move_all(session, paid, PayoutStatus.SETTLED, clock=clock)
+
+
+async def _mark_booked(
+    session: AsyncSession, rows: Sequence[ChainTransaction], *, clock: Clock
+) -> None:
+    """Write at once that the ledger has what the chain says of these transactions."""
+    ids = bindparam("ids", [row.id for row in rows], ARRAY(String))
+    row = ChainTransaction
+    await session.execute(
+        update(row)
+        .where(col(row.id) == any_(ids))
+        .values(
+            fee_booked_minor=func.coalesce(row.network_fee_minor, 0),
+            outflow_booked_minor=func.coalesce(row.outflow_minor, 0),
+            received_booked_minor=func.coalesce(row.received_minor, 0),
+            settled_at=func.coalesce(row.settled_at, clock.now()),
+            settlements=row.settlements + 1,
+        )
+        .execution_options(synchronize_session=False)
+    )
 
 
 def _told_apart(
-    rows: Sequence[ChainTransaction], payouts: Sequence[Payout]
+    rows: Sequence[ChainTransaction], its: Mapping[str, Sequence[Payout]]
 ) -> tuple[list[Payout], dict[str, list[Payout]]]:
     """Return the payouts that these transactions paid, and those that they did not, by reason."""
     paid: list[Payout] = []
     failed: dict[str, list[Payout]] = {REVERTED_ON_CHAIN: [], RECIPIENT_FAILED: []}
     for row in rows:
-        its = [p for p in payouts if p.chain_transaction_id == row.id]
-        for place, payout in enumerate(its):
+        for place, payout in enumerate(its.get(row.id, ())):
             if payout.status != PayoutStatus.BATCHED:
                 continue
             if row.status != ChainTransactionStatus.CONFIRMED:
@@ -196,8 +209,7 @@ async def _release_unswept(session: AsyncSession, rows: Sequence[ChainTransactio
 
 def _unpaid_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> int:
     """Return what a transaction that paid others was to pay to those it could not pay."""
-    its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
-    return sum(its[place].amount_minor for place in row.failed_places or ())
+    return sum(payouts[place].amount_minor for place in row.failed_places or ())
 
 
 def _fee_postings(
@@ -242,10 +254,9 @@ def _refunded_postings(
     is_paid = row.status == ChainTransactionStatus.CONFIRMED
     if row.kind != Kind.PAYOUT or row.settled_at is not None or not is_paid:
         return []
-    its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
     refunded_minor = sum(
         payout.amount_minor
-        for place, payout in enumerate(its)
+        for place, payout in enumerate(payouts)
         if payout.status == PayoutStatus.REFUNDED and place not in (row.failed_places or ())
     )
     if not refunded_minor:
