@@ -2,7 +2,8 @@
 What each payout's part of its chain transaction's fee is: expected, and as the chain took it.
 
 On account chains every payout of a transaction bears the same; on UTXO chains what its output
-weighs. Inputs and change are nobody's in particular and are shared in the same proportion.
+weighs. Inputs and change are nobody's in particular and are shared in the same proportion; so is
+what a child took that carries its parent along.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,21 +65,23 @@ async def _write(session: AsyncSession, name: str, values_minor: Mapping[str, in
 
 def book_shares(row: ChainTransaction, payouts: Sequence[Payout]) -> Mapping[str, int]:
     """
-    Give each payout of a mined transaction its part of the fee; return what that changed.
+    Give each of these payouts its part of a mined transaction's fee; return what that changed.
 
-    ``write_shares`` then writes the parts of all payouts at once.
+    The transaction pays them, or carries along what pays them (CPFP): a payout's network fee is its
+    part of both. ``write_shares`` then writes the parts of all payouts at once.
+
     The answer is by customer, in minor units of the native asset: what the books do not have yet.
     After a reorg that is the difference, and may be negative.
     """
     if not payouts:
         return {}
+    weights = _weights(row, payouts)
+    now, booked = (shares(m or 0, weights) for m in (row.network_fee_minor, row.fee_booked_minor))
     changed: dict[str, int] = {}
-    for payout, part in zip(
-        payouts, shares(row.network_fee_minor or 0, _weights(row, payouts)), strict=True
-    ):
-        before_minor = payout.network_fee_minor or 0
-        changed[payout.user_id] = changed.get(payout.user_id, 0) + part - before_minor
-        set_committed_value(payout, "network_fee_minor", part)
+    for payout, part, before in zip(payouts, now, booked, strict=True):
+        changed[payout.user_id] = changed.get(payout.user_id, 0) + part - before
+        total_minor = (payout.network_fee_minor or 0) + part - before
+        set_committed_value(payout, "network_fee_minor", total_minor)
     return {user_id: minor for user_id, minor in changed.items() if minor}
 
 

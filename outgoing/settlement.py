@@ -52,13 +52,14 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     batch = await locked_batch(session, batch_id)
     chain = await session.get_one(Chain, batch.chain_id)
     rows = await _settleable(session, batch_id)
-    payouts = await payouts_of(session, [row.id for row in rows], lock=True)
+    payouts = await payouts_of(session, [_serves(row) for row in rows], lock=True)
     payer = await _payer(session, batch)
     postings = [p for row in rows for p in _own_postings(row, clock)]
     its = by_transaction(payouts)
     for row in rows:
         paid = its.get(row.id, [])
-        postings += _fee_postings(row, chain.native_asset, paid, payer=payer, at=clock.now())
+        served = its.get(_serves(row), [])
+        postings += _fee_postings(row, chain.native_asset, served, payer=payer, at=clock.now())
         postings += _cost_postings(row, payer, clock, unpaid_minor=_unpaid_minor(row, paid))
         postings += _refunded_postings(row, paid, payer, clock)
     await write_shares(session, payouts)
@@ -165,6 +166,11 @@ async def _payer(session: AsyncSession, batch: ChainBatch) -> str:
     )
     is_deposit = found.first() is not None
     return (chart.omnibus_deposit if is_deposit else chart.omnibus_hot)(batch.chain_id)
+
+
+def _serves(row: ChainTransaction) -> str:
+    """Return the id of the transaction whose payouts bear the fee: a child carries its parent."""
+    return row.parent_id or row.id if row.kind == Kind.FEE_CHILD else row.id
 
 
 def _payer_of(row: ChainTransaction, payer: str) -> str:
