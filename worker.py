@@ -38,7 +38,8 @@ from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.kyc import KycTerms
 from domain.pocket_ports import PocketSpender
-from domain.ports import ChainOutlet, Sweeper
+from domain.ports import AddressScreener, ChainOutlet, Sweeper
+from domain.screening import ANSWER_GOOD_FOR, RUN_ANSWER_GOOD_FOR
 from domain.workflow_ids import (
     GATEWAYS_QUEUE,
     SIGNING_QUEUE,
@@ -63,6 +64,7 @@ from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
+from payouts.screening import PostgresScreener
 from pockets.coin_spending import CoinPocketSpender
 from pockets.desk import PostgresPocketDesk
 from pockets.spending import AccountPocketSpender
@@ -142,13 +144,27 @@ def sandbox() -> SandboxedWorkflowRunner:
     )
 
 
+def screening_provider() -> AddressScreener | None:
+    """Return who is asked about addresses that our own list does not have: nobody, as shipped."""
+    return None
+
+
+def screener(process: Process, *, good_for: timedelta = ANSWER_GOOD_FOR) -> PostgresScreener | None:
+    """Return what asks the provider and keeps its answers; None where there is no provider."""
+    provider = screening_provider()
+    if provider is None:
+        return None
+    return PostgresScreener(process.database, provider, clock=CLOCK, good_for=good_for)
+
+
 def wallet_worker(
     process: Process, *, queue: str = WALLET_QUEUE, kyc_terms: KycTerms | None = None
 ) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
-    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
-    runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
+    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
+    run_screener = screener(process, good_for=RUN_ANSWER_GOOD_FOR)
+    runs = RunActivities(PostgresRunDesk(process.database, CLOCK, run_screener), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
     purchases = PurchaseActivities(
@@ -224,7 +240,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     sweeps = SweepActivities(sweeper)
     spends = PocketSpendActivities(spender)
     steps = ChainActivities(
-        PostgresChainRunner(process.database, outlet, planner, CLOCK),
+        PostgresChainRunner(process.database, outlet, planner, CLOCK, screener=screener(process)),
         PostgresChainWatch(process.database, outlet, fates, CLOCK, balances=balances),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,

@@ -27,6 +27,7 @@ QUOTE, PURCHASE, PURCHASE_REFUND = "quo", "pur", "prf"
 POCKET, POCKET_TRANSFER = "pkt", "ptr"
 KYC_APPLICATION = "kya"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
+PAYOUT_RUN, BOOK_ENTRY, ACTION = "run", "bok", "act"
 
 
 def new_id(prefix: str) -> str:
