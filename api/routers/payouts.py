@@ -47,6 +47,7 @@ from domain.errors import (
     IdempotencyKeyMissingError,
     IdempotencyKeyReusedError,
     InsufficientAvailableBalanceError,
+    InternalAssetError,
     InvalidAddressError,
     InvalidAmountError,
     InvalidCursorError,
