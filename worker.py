@@ -35,7 +35,8 @@ from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
 from domain.errors import DatabaseUnavailableError
-from domain.ports import ChainOutlet, Sweeper
+from domain.ports import AddressScreener, ChainOutlet, Sweeper
+from domain.screening import ANSWER_GOOD_FOR, RUN_ANSWER_GOOD_FOR
 from domain.workflow_ids import (
     SIGNING_QUEUE,
     WALLET_QUEUE,
@@ -57,6 +58,7 @@ from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
+from payouts.screening import PostgresScreener
 from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
@@ -115,11 +117,25 @@ def sandbox() -> SandboxedWorkflowRunner:
     )
 
 
+def screening_provider() -> AddressScreener | None:
+    """Return who is asked about addresses that our own list does not have: nobody, as shipped."""
+    return None
+
+
+def screener(process: Process, *, good_for: timedelta = ANSWER_GOOD_FOR) -> PostgresScreener | None:
+    """Return what asks the provider and keeps its answers; None where there is no provider."""
+    provider = screening_provider()
+    if provider is None:
+        return None
+    return PostgresScreener(process.database, provider, clock=CLOCK, good_for=good_for)
+
+
 def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
-    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
-    runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
+    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
+    run_screener = screener(process, good_for=RUN_ANSWER_GOOD_FOR)
+    runs = RunActivities(PostgresRunDesk(process.database, CLOCK, run_screener), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
     return Worker(
@@ -173,7 +189,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
         balances = BalanceReconciler(process.database, outlet, CLOCK)
     sweeps = SweepActivities(sweeper)
     steps = ChainActivities(
-        PostgresChainRunner(process.database, outlet, planner, CLOCK),
+        PostgresChainRunner(process.database, outlet, planner, CLOCK, screener=screener(process)),
         PostgresChainWatch(process.database, outlet, fates, CLOCK, balances=balances),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,

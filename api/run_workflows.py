@@ -79,21 +79,34 @@ class RunWorkflows:
 
     async def decide(self, decision: RunDecisionRequest) -> RunStanding:
         """Send an approver's decision; errors are those of ``domain.ports.RunDesk.decide``."""
-        return await self._update(decision.run_id, "decide", decision)
+        return await self._update(
+            decision.run_id, "decide", decision, update_id=decision.decision_id
+        )
 
     async def cancel(self, cancellation: RunCancellation) -> RunStanding:
-        """Take a run or chosen lines of it back."""
-        return await self._update(cancellation.run_id, "cancel", cancellation)
+        """Take a run or chosen lines of it back; the same action is answered the same."""
+        return await self._update(
+            cancellation.run_id, "cancel", cancellation, update_id=cancellation.action_id
+        )
 
     async def _update(
-        self, run_id: str, update: str, argument: RunDecisionRequest | RunCancellation
+        self,
+        run_id: str,
+        update: str,
+        argument: RunDecisionRequest | RunCancellation,
+        *,
+        update_id: str,
     ) -> RunStanding:
         handle: WorkflowHandle[Any, Any] = self._client.get_workflow_handle(
             payout_run_workflow_id(run_id)
         )
         async with _translated():
             standing: RunStanding = await handle.execute_update(
-                update, argument, result_type=RunStanding, rpc_timeout=self._timeout
+                update,
+                argument,
+                id=update_id,
+                result_type=RunStanding,
+                rpc_timeout=self._timeout,
             )
         return standing
 

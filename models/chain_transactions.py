@@ -111,6 +111,8 @@ class ChainTransaction(SQLModel, table=True):
     """What the destination got; a token may charge on the way."""
     received_booked_minor: int = minor_units(default=0)
     """The part of ``received_minor`` that the ledger has, where the destination is ours."""
+    screened_at: datetime | None = timestamp(nullable=True)
+    """When a provider's word on those it pays was last asked for; null where there is none."""
     settled_at: datetime | None = timestamp(nullable=True)
     settlements: int = 0
     """How often it was settled: once, and once more for each reorg that changed something."""

@@ -60,9 +60,11 @@ _TURNS = """
         FROM payout p
         WHERE p.chain_id = :chain_id AND p.user_id = c.user_id AND p.status = 'ready'
           AND p.priority {half} AND p.priority = ANY(:priorities)
-          AND NOT EXISTS (SELECT FROM address_screening s
-                          WHERE s.chain_id = p.chain_id AND s.address = p.destination
-                            AND s.verdict = 'deny')
+          AND coalesce((SELECT s.verdict FROM address_screening s
+                        WHERE s.chain_id = p.chain_id AND s.address = p.destination),
+                       (SELECT a.verdict FROM screening_answer a
+                        WHERE a.chain_id = p.chain_id AND a.address = p.destination),
+                       'allow') <> 'deny'
         ORDER BY p.created_at, p.id LIMIT :turns
     ) w
     ORDER BY w.turn, w.created_at, w.id LIMIT :capacity

@@ -16,6 +16,7 @@ from domain.disperse import Dispersal, Payment, batch_id_of
 from domain.errors import (
     AddressDeniedError,
     KeyUnavailableError,
+    ScreeningOutdatedError,
     SignerCeilingError,
     SigningRefusedError,
     WalletFrozenError,
@@ -48,6 +49,7 @@ WAITING = (
     KeyUnavailableError.code,
     WalletFrozenError.code,
     AddressDeniedError.code,
+    ScreeningOutdatedError.code,
 )
 """What passes by itself or is mended by an operator; the batch asks again."""
 
@@ -132,7 +134,12 @@ class PostgresBatchSigner:
             if row.status == ChainTransactionStatus.ALLOCATED:
                 row.reason_code = SigningRefusedError.code
             return SigningRefusedError.code
-        except (SignerCeilingError, WalletFrozenError, AddressDeniedError) as wait:
+        except (
+            SignerCeilingError,
+            WalletFrozenError,
+            AddressDeniedError,
+            ScreeningOutdatedError,
+        ) as wait:
             return wait.code
         except KeyUnavailableError as error:
             # A key was taken from the environment too early; nothing is wrong with the payout.

@@ -73,6 +73,7 @@ class FakeRun:
     expires_at: datetime | None = None
     lines: dict[int, FakePayout] = field(default_factory=dict)
     decisions: dict[str, RunDecisionRequest] = field(default_factory=dict)
+    cancellations: set[str] = field(default_factory=set)
 
 
 @dataclass

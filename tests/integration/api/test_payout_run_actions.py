@@ -251,6 +251,16 @@ class TestDecision:
         for answer in (decided, cancelled):
             assert (answer.status_code, code_of(answer)) == (409, "payout_run_state")
 
+    async def test_takes_back_once_however_often_the_same_key_asks(
+        self, desk: Counter, run_id: str
+    ) -> None:
+        same = [await send(desk, run_id, "cancellation", body={}, key="c") for _ in range(2)]
+        other = await send(desk, run_id, "cancellation", body={}, key="another")
+
+        assert [answer.status_code for answer in same] == [200, 200]
+        assert same[0].json() == same[1].json()
+        assert other.status_code == 409
+
     async def test_takes_back_what_is_the_callers(self, desk: Counter, run_id: str) -> None:
         ann = await desk.bank.person("ann", *Role)
         foreign = await send(desk, run_id, "cancellation", person=ann, body={})
