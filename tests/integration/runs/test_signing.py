@@ -6,11 +6,13 @@ import pytest
 from sqlalchemy import event, text
 
 import signing.runs
+from domain.errors import AlreadyDecidedError
 from domain.ids import HOLD, derived_id
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.ports import GasEstimate, Transfer
 from ledger import rules
 from models.deposits import UserFreeze
+from runs.approvals import decisions_on
 from signing.checks import GAS_LIMIT_MAX
 from tests.support.books import Books
 from tests.support.runs import Runs, allow_dispersals
@@ -42,7 +44,6 @@ async def runs(books: Books) -> Runs:
 
 
 class TestSigner:
-    @pytest.mark.xfail(strict=True, reason="the signer takes a rejection of the rest for all lines")
     async def test_mean_the_same_lines_by_a_rejection_of_the_rest(self, runs: Runs) -> None:
         """Two lines are approved; somebody else rejects "every line that awaits approval"."""
         await runs.books.set_policy(ONE_APPROVAL)
@@ -53,6 +54,11 @@ class TestSigner:
         batch_id = await runs.allocated()
         outcome = await runs.books.signer.sign(batch_id)
         assert (outcome.signed, outcome.refused) == (1, 0)
+        with pytest.raises(AlreadyDecidedError):
+            await runs.decide(run_id, "a2", kind=DecisionKind.REJECT)
+        async with runs.books.owner.transaction() as session:
+            decisions = await decisions_on(session, run_id)
+        assert [decision.line_numbers for decision in decisions] == [[2, 3], [4, 5]]
 
     @pytest.mark.xfail(strict=True, reason="a run's lines may add up to more than was approved for")
     async def test_ask_for_approvals_by_what_the_lines_pay(self, runs: Runs) -> None:
