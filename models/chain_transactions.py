@@ -46,6 +46,9 @@ class ChainTransactionStatus(StrEnum):
     """Given up before it was signed, or void: it can never be mined."""
 
 
+UNCLEAR_RECEIPT = "unclear_receipt"
+"""Why a mined transaction is neither confirmed nor reverted: nobody can tell what it did."""
+
 SETTLEABLE = (ChainTransactionStatus.CONFIRMED, ChainTransactionStatus.REVERTED)
 
 

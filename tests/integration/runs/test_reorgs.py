@@ -1,6 +1,5 @@
 """What the chain says of a run's transactions, and says otherwise after a reorg."""
 
-import contextlib
 import logging
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from domain.errors import InvariantError
 from domain.ports import Receipt, Transfer
 from ledger import chart
-from models.chain_transactions import ChainTransactionStatus
+from models.chain_transactions import UNCLEAR_RECEIPT, ChainTransactionStatus
 from tests.support.books import Books
 from tests.support.runs import Runs, allow_dispersals
 
@@ -53,11 +52,12 @@ class TestReorg:
         is_told = bool(caplog.records) or await books.balance(chart.SUSPENSE) != 0
         assert is_told, "the chain paid the refunded line and not the settled one; nobody is told"
 
-    @pytest.mark.xfail(strict=True, reason="one receipt that cannot be believed stops the watcher")
-    async def test_nor_a_strange_receipt_keeps_others_waiting(
-        self, runs: Runs, monkeypatch: pytest.MonkeyPatch
+
+class TestStrangeReceipt:
+    async def test_keeps_nobody_else_waiting_and_is_read_again(
+        self, runs: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """See ``chains.evm.receipts._received`` for how a recipient brings one about."""
+        """A recipient can bring one about: see ``chains.evm.receipts``."""
         books, read = runs.books, runs.books.chain.receipt
 
         async def strange(txid: str, transfer: Transfer) -> Receipt | None:
@@ -66,7 +66,7 @@ class TestReorg:
             return await read(txid, transfer)
 
         monkeypatch.setattr(books.chain, "receipt", strange)
-        await runs.started(1, 2, 3)
+        run_id = await runs.started(1, 2, 3)
         shared = await runs.allocated()
         await books.freeze(user_id="u2", amount_minor=50)
         single = await runs.allocated()
@@ -74,7 +74,40 @@ class TestReorg:
             await books.signer.sign(batch_id)
             await books.runner.broadcast(batch_id)
         books.chain.mine(3)
-        with contextlib.suppress(InvariantError):
-            await books.watch.watch_once()
+        await books.watch.watch_once()
+        assert [record.levelname for record in caplog.records] == ["CRITICAL"]
         (row,) = await books.transactions(single)
         assert row.status == ChainTransactionStatus.CONFIRMED
+        assert not (await books.log.settle(shared)).is_done
+        (row,) = await books.transactions(shared)
+        assert (row.status, row.reason_code) == ("mined", UNCLEAR_RECEIPT)
+        assert {line.status for line in await runs.lines(run_id)} == {"batched"}
+        monkeypatch.setattr(books.chain, "receipt", read)
+        books.wait(601)
+        await books.watch.watch_once()
+        assert (await books.log.settle(shared)).is_done
+        assert {line.status for line in await runs.lines(run_id)} == {"settled"}
+        await books.assert_sound()
+
+    async def test_is_forgotten_with_its_block(
+        self, runs: Runs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        books, read = runs.books, runs.books.chain.receipt
+
+        async def strange(*_: object) -> Receipt | None:
+            raise InvariantError
+
+        monkeypatch.setattr(books.chain, "receipt", strange)
+        await runs.started(1, 2, 3)
+        batch_id = await runs.allocated()
+        await books.signer.sign(batch_id)
+        await books.runner.broadcast(batch_id)
+        books.chain.mine(3)
+        await books.watch.watch_once()
+        monkeypatch.setattr(books.chain, "receipt", read)
+        books.chain.rollback(3)
+        books.chain.mine(4)
+        await books.watch.watch_once()
+        assert (await books.log.settle(batch_id)).is_done
+        (row,) = await books.transactions(batch_id)
+        assert (row.status, row.reason_code) == (ChainTransactionStatus.CONFIRMED, None)
