@@ -7,8 +7,9 @@ reckoned of its content once need not be reckoned again.
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import func
+from sqlalchemy import func, true
 from sqlalchemy import select as sa_select
 from sqlalchemy.orm import Session
 from sqlmodel import col, select
@@ -32,6 +33,21 @@ _hashes: dict[str, str] = {}
 """What decisions cover, by their ids."""
 
 
+class _Sums(NamedTuple):
+    """What a run's lines add up to."""
+
+    line_count: int
+    amounts_minor: int
+    fees_minor: int
+    captured_minor: int
+    """Amounts and fees of the lines whose money was taken into flight."""
+
+    def of(self, run: PayoutRun) -> bool:
+        """Tell whether it is what the run was uploaded with, by which approvals are asked for."""
+        asked = (run.line_count, run.total_minor, run.fee_total_minor)
+        return (self.line_count, self.amounts_minor, self.fees_minor) == asked
+
+
 async def check_lines(session: AsyncSession, lines: Sequence[Payout]) -> None:
     """
     Refuse lines that nobody approved, or whose money is not in flight.
@@ -49,32 +65,44 @@ async def check_lines(session: AsyncSession, lines: Sequence[Payout]) -> None:
 
 async def _check_money(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:
     _require(run.hold_id == derived_id(HOLD, run.id), "another run's hold")
-    hold, captured_minor = await _hold_of(session, run)
+    hold, sums = await _hold_of(session, run)
     is_theirs = (hold.owner, hold.asset) == (run.user_id, run.asset)
     _require(is_theirs and hold.status in (HoldStatus.PLACED, HoldStatus.CAPTURED), "no hold")
+    _require(sums.of(run), "its lines are not those that were uploaded")
+    _require(hold.amount_minor == sums.amounts_minor + sums.fees_minor, "another sum is held")
     for line in lines:
         _require(line.hold_id == run.hold_id and line.is_captured, "its money is not in flight")
         _require((line.user_id, line.asset) == (run.user_id, run.asset), "another customer")
     # A line is marked once and for good, so as much is marked as was ever captured.
-    _require(captured_minor == hold.captured_minor, "more lines than money in flight")
+    _require(sums.captured_minor == hold.captured_minor, "more lines than money in flight")
 
 
-async def _hold_of(session: AsyncSession, run: PayoutRun) -> tuple[Hold, int]:
+async def _hold_of(session: AsyncSession, run: PayoutRun) -> tuple[Hold, _Sums]:
     """
-    Return the run's hold, and what its marked lines add up to.
+    Return the run's hold, and what its lines add up to.
 
     Both in one statement, which sees the database at one moment: between two of them another batch
     could take lines of the same run into flight.
     """
-    marked = (
-        select(func.coalesce(func.sum(Payout.amount_minor + Payout.fee_minor), 0))
-        .where(Payout.run_id == run.id, col(Payout.is_captured).is_(True))
-        .scalar_subquery()
+    paid = Payout.amount_minor + Payout.fee_minor
+    sums = (
+        sa_select(
+            func.count().label("count"),
+            func.coalesce(func.sum(Payout.amount_minor), 0).label("amounts_minor"),
+            func.coalesce(func.sum(Payout.fee_minor), 0).label("fees_minor"),
+            func.coalesce(func.sum(paid).filter(col(Payout.is_captured)), 0).label("captured"),
+        )
+        .where(col(Payout.run_id) == run.id)
+        .subquery("sums")
     )
-    query = select(Hold, marked).where(Hold.id == run.hold_id)
-    found = await session.exec(query.execution_options(populate_existing=True))
-    hold, captured_minor = found.one()
-    return hold, int(captured_minor)
+    found = await session.execute(
+        sa_select(Hold, *sums.c)
+        .join(sums, true())
+        .where(col(Hold.id) == run.hold_id)
+        .execution_options(populate_existing=True)
+    )
+    hold, count, amounts_minor, fees_minor, captured_minor = found.one()
+    return hold, _Sums(int(count), int(amounts_minor), int(fees_minor), int(captured_minor))
 
 
 async def _check_approvals(session: AsyncSession, run: PayoutRun, lines: Sequence[Payout]) -> None:

@@ -1,0 +1,17 @@
+-- A line that is started is the line that was uploaded. Whoever starts runs cannot write uploads, so
+-- it cannot put a large payment into a draft whose small total asked nobody for approval.
+CREATE OR REPLACE FUNCTION keep_line() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF tg_op = 'INSERT' THEN
+        PERFORM 1
+        FROM payout_run r JOIN payout_run_line l ON l.run_id = r.id AND l.number = new.line_number
+        WHERE r.id = new.run_id AND r.status = 'draft'
+          AND (new.id, new.amount_minor, new.destination)
+              = (l.payout_id, l.amount_minor, l.destination)
+          AND (new.user_id, new.asset, new.chain_id) = (r.user_id, r.asset, r.chain_id)
+          AND new.fee_minor * r.line_count = r.fee_total_minor AND NOT new.is_captured
+        FOR UPDATE OF r;
+        IF FOUND THEN RETURN new; END IF;
+    END IF;
+    RAISE EXCEPTION 'a line of a started run does not change' USING ERRCODE = 'SR009';
+END $$;
