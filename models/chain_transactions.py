@@ -92,6 +92,10 @@ class ChainTransaction(SQLModel, table=True):
         default=None, sa_column=Column(ARRAY(Integer), nullable=True)
     )
     """Which of its payouts, in order of id from 0, the chain could not pay while it paid others."""
+    failed_booked: list[int] | None = Field(
+        default=None, sa_column=Column(ARRAY(Integer), nullable=True)
+    )
+    """``failed_places`` as the books have them; a reorg can change who fails."""
     parent_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
     """What it waits for: a gas top-up before a sweep, the parent of a fee child."""
     gas_limit: int | None = None

@@ -60,7 +60,11 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
         postings += _fee_postings(
             row, chain.native_asset, its.get(row.id, []), payer=payer, at=clock.now()
         )
-        postings += _cost_postings(row, payer, clock, unpaid_minor=unpaid_minor)
+        swapped = _swapped_minor(row, its.get(row.id, []))
+        postings += _swapped_postings(row, swapped, payer=payer, at=clock.now())
+        postings += _cost_postings(
+            row, payer, clock, unpaid_minor=unpaid_minor, swapped_minor=sum(swapped.values())
+        )
         postings += _refunded_postings(row, payouts, payer, clock)
     await _release_unswept(session, rows)
     await _finish(session, rows, payouts, postings, clock=clock)
@@ -68,6 +72,7 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
         row.fee_booked_minor = row.network_fee_minor or 0
         row.outflow_booked_minor = row.outflow_minor or 0
         row.received_booked_minor = row.received_minor or 0
+        row.failed_booked = row.failed_places
         row.settled_at = row.settled_at or clock.now()
         row.settlements += 1
     await session.flush()
@@ -104,6 +109,7 @@ def unbooked() -> ColumnElement[bool]:
         | (col(row.fee_booked_minor) != col(row.network_fee_minor))
         | (col(row.outflow_booked_minor) != col(row.outflow_minor))
         | (col(row.received_booked_minor) != col(row.received_minor))
+        | col(row.failed_booked).is_distinct_from(col(row.failed_places))
     )
 
 
@@ -223,12 +229,16 @@ def _fee_postings(
 
 
 def _cost_postings(
-    row: ChainTransaction, payer: str, clock: Clock, *, unpaid_minor: int
+    row: ChainTransaction, payer: str, clock: Clock, *, unpaid_minor: int, swapped_minor: int
 ) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid, and the fee."""
     if row.kind in _OWN_RULES:
         return []
-    return _outflow_postings(row, _payer_of(row, payer), clock, unpaid_minor)
+    booked_minor = row.outflow_booked_minor + swapped_minor
+    if row.settled_at is None:
+        is_paid = row.status == ChainTransactionStatus.CONFIRMED
+        booked_minor = row.amount_minor - unpaid_minor if is_paid else 0
+    return _outflow_postings(row, _payer_of(row, payer), clock, booked_minor)
 
 
 def _refunded_postings(
@@ -263,15 +273,53 @@ def _refunded_postings(
     ]
 
 
-def _outflow_postings(
-    row: ChainTransaction, payer: str, clock: Clock, unpaid_minor: int
+def _swapped_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> Mapping[str, int]:
+    """
+    Return what a reorg paid to those who were refunded, and did not pay to those who were settled.
+
+    As much may have left our wallet as before, so that nothing else would show that one is paid
+    twice and the other not at all. Empty unless there are both.
+    """
+    if row.settled_at is None:
+        return {}
+    before, after = set(row.failed_booked or ()), set(row.failed_places or ())
+    if not (before - after and after - before):
+        return {}
+    logger.critical(
+        "a reorg let chain transaction %s pay %s, which were refunded, and not %s, which settled",
+        row.id,
+        ", ".join(payouts[place].id for place in sorted(before - after)),
+        ", ".join(payouts[place].id for place in sorted(after - before)),
+    )
+    return {
+        "paid": sum(payouts[place].amount_minor for place in before - after),
+        "unpaid": -sum(payouts[place].amount_minor for place in after - before),
+    }
+
+
+def _swapped_postings(
+    row: ChainTransaction, swapped: Mapping[str, int], *, payer: str, at: datetime
 ) -> list[Posting]:
-    """Return what left our wallet beyond what the payouts' own postings say."""
+    return [
+        rules.unexplained_outflow(
+            chain_transaction_id=row.id,
+            settlement=row.settlements,
+            payer=payer,
+            asset=row.asset,
+            outflow_minor=outflow_minor,
+            at=at,
+            part=part,
+        )
+        for part, outflow_minor in swapped.items()
+    ]
+
+
+def _outflow_postings(
+    row: ChainTransaction, payer: str, clock: Clock, booked_minor: int
+) -> list[Posting]:
+    """Return what left our wallet beyond what other postings say."""
     is_paid = row.status == ChainTransactionStatus.CONFIRMED
     is_first = row.settled_at is None
-    booked_minor = row.outflow_booked_minor
-    if is_first:
-        booked_minor = row.amount_minor - unpaid_minor if is_paid else 0
     excess_minor = (row.outflow_minor or 0) - booked_minor
     if not excess_minor:
         return []

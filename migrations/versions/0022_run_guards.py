@@ -1,4 +1,7 @@
-"""Let a run's lines be those that were uploaded."""
+"""Let a run's lines be those that were uploaded; remember whom the books have as not paid."""
+
+import sqlalchemy as sa
+from alembic import op
 
 from migrations.sql import run_file
 
@@ -9,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("chain_transaction", sa.Column("failed_booked", sa.ARRAY(sa.Integer()), nullable=True))
     run_file("0022_run_guards.sql")
 
 

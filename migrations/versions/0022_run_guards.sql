@@ -15,3 +15,6 @@ BEGIN
     END IF;
     RAISE EXCEPTION 'a line of a started run does not change' USING ERRCODE = 'SR009';
 END $$;
+
+-- What was settled before was settled as the chain said it then.
+UPDATE chain_transaction SET failed_booked = failed_places WHERE settled_at IS NOT NULL;
