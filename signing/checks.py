@@ -20,6 +20,7 @@ from models.chain_transactions import (
 from models.wallets import BlockchainWallet, Chain
 from signing.own_transfers import check_own_transfer
 from signing.payouts import check_payouts
+from signing.runs import PaidRuns
 
 GAS_LIMIT_MAX = 1_000_000
 """No transfer we know needs more; a higher limit would only burn money."""
@@ -27,7 +28,9 @@ GAS_LIMIT_MAX = 1_000_000
 HOT_ONLY = (ChainTransactionKind.PAYOUT, ChainTransactionKind.TOKEN_APPROVAL)
 
 
-async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt) -> None:
+async def check_intent(
+    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt, *, runs: PaidRuns
+) -> None:
     """
     Refuse a chain transaction that is not exactly what was asked for and approved.
 
@@ -47,7 +50,7 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
             _require(row.destination == row.wallet_address, "a filler pays somebody else")
             _require(row.amount_minor == 0, "a filler moves money")
         case ChainTransactionKind.PAYOUT:
-            await check_payouts(session, row, chain)
+            await check_payouts(session, row, chain, runs=runs)
         case ChainTransactionKind.TOKEN_APPROVAL:
             _require(row.amount_minor == 0, "an allowance moves money")
             _require(row.destination is not None, "an allowance for nobody")

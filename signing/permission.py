@@ -21,6 +21,7 @@ from models.payouts import Payout
 from models.runs import AddressScreening, ScreeningAnswer
 from models.wallets import SignerCeiling
 from signing.checks import check_intent
+from signing.runs import PaidRuns
 
 CEILING_WINDOW = timedelta(hours=1)
 
@@ -36,7 +37,12 @@ async def lock_wallet(session: AsyncSession, address: str) -> None:
 
 
 async def check_permission(
-    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt, *, now: datetime
+    session: AsyncSession,
+    row: ChainTransaction,
+    attempt: ChainAttempt,
+    *,
+    runs: PaidRuns,
+    now: datetime,
 ) -> None:
     """
     Pass for what was asked for and approved and may leave at this moment.
@@ -51,7 +57,7 @@ async def check_permission(
         ScreeningOutdatedError: A provider was asked about those it pays, too long ago.
         SignerCeilingError: The wallet's ceiling for the rolling hour is reached.
     """
-    await check_intent(session, row, attempt)
+    await check_intent(session, row, attempt, runs=runs)
     if not await _any_attempt(session, row.id, col(ChainAttempt.raw).is_not(None)):
         await _check_nobody_frozen(session, row)
         await _check_nobody_denied(session, row)
