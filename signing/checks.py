@@ -19,7 +19,7 @@ from models.chain_transactions import (
 )
 from models.wallets import BlockchainWallet, Chain
 from signing.own_transfers import check_own_transfer
-from signing.payouts import check_payouts
+from signing.payouts import check_payouts, payouts_in
 from signing.runs import PaidRuns
 
 GAS_LIMIT_MAX = 1_000_000
@@ -38,10 +38,8 @@ async def check_intent(
         SigningRefusedError: With the reason, for the log; the caller abandons it.
     """
     chain = await session.get_one(Chain, row.chain_id)
-    _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
     is_utxo = chain.id.startswith(UTXO_NAMESPACE)
-    most_gas = GAS_LIMIT_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
-    _require(is_utxo or 0 < (row.gas_limit or 0) <= most_gas, "gas limit out of range")
+    _check_fee(row, attempt, chain)
     if is_utxo or row.kind in HOT_ONLY:
         # The ceiling is the wallet's: under another name there would be none.
         await _check_wallet(session, row)
@@ -57,6 +55,34 @@ async def check_intent(
             _require(row.destination == chain.disperse_address, "another contract is allowed")
         case _:
             await check_own_transfer(session, row, chain)
+
+
+async def check_replacement(
+    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+) -> None:
+    """
+    Refuse a replacement of signed bytes that pays more for its place, or others, than it may.
+
+    What it pays was checked when it was signed first, and the database keeps a signed transaction
+    and its payouts as they were. Today's catalog and payouts do not matter to it: the first bytes
+    can be mined at any time, and unreplaced they would only keep what follows waiting.
+
+    Raises:
+        SigningRefusedError: With the reason, for the log; the first attempt stays on its way.
+    """
+    _check_fee(row, attempt, await session.get_one(Chain, row.chain_id))
+    if row.kind == ChainTransactionKind.PAYOUT:
+        # Nothing keeps others from being put beside those that were signed; the sum would show it.
+        payouts = await payouts_in(session, row)
+        is_same = sum(payout.amount_minor for payout in payouts) == row.amount_minor
+        _require(is_same, "another amount")
+
+
+def _check_fee(row: ChainTransaction, attempt: ChainAttempt, chain: Chain) -> None:
+    _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
+    most_gas = GAS_LIMIT_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
+    is_utxo = chain.id.startswith(UTXO_NAMESPACE)
+    _require(is_utxo or 0 < (row.gas_limit or 0) <= most_gas, "gas limit out of range")
 
 
 async def _check_wallet(session: AsyncSession, row: ChainTransaction) -> None:
