@@ -229,6 +229,32 @@ def cancel(
 
 
 @app.command()
+def retry(
+    typer_context: typer.Context,
+    run_id: RunId,
+    line: Annotated[int, typer.Argument(min=1, help="Where it is in the file.")],
+    code: Code,
+    idempotency_key: Key = None,
+) -> None:
+    """Pay a line again that the chain did not pay, by a new payout."""
+    context = context_of(typer_context)
+    key = idempotency_key or new_id("cli")
+    path = f"/v1/payout-runs/{run_id}/lines/{line}/retries"
+    with context.api() as api:
+        payout = api.send("POST", path, code=code, idempotency_key=key)
+    context.show(payout, f"Line {line} is paid again by {payout['id']}: {payout['status']}.")
+
+
+@app.command()
+def resume(typer_context: typer.Context, run_id: RunId, code: Code) -> None:
+    """Start the workflow of a run again that was ended from outside (operators)."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        run = api.send("POST", f"/v1/payout-runs/{run_id}/resumption", code=code)
+    context.show(run, f"{run_id} goes on; it is {run['status']}.")
+
+
+@app.command()
 def discard(typer_context: typer.Context, run_id: RunId) -> None:
     """Delete a draft."""
     context = context_of(typer_context)

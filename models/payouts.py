@@ -41,6 +41,8 @@ class Payout(SQLModel, table=True):
     run_id: str | None = Field(default=None, foreign_key="payout_run.id")
     """The bulk upload that it is a line of; such a payout has no workflow of its own."""
     line_number: int | None = None
+    retry_of: str | None = Field(default=None, foreign_key="payout.id")
+    """The line of a run that failed and that it pays again."""
     hold_id: str | None = None
     """Its own, or that of its run."""
     is_captured: bool = False
@@ -67,6 +69,12 @@ class Payout(SQLModel, table=True):
             "line_number",
             unique=True,
             postgresql_where=text("run_id IS NOT NULL"),
+        ),
+        Index(
+            "payout_retried_once",
+            "retry_of",
+            unique=True,
+            postgresql_where=text("status IN ('awaiting_approval', 'ready', 'batched', 'settled')"),
         ),
         Index(
             "payout_waiting",

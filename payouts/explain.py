@@ -6,7 +6,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.bump_policy import is_spent
 from domain.errors import error_by_code
-from domain.explanations import SILENT_AFTER, Explanation
+from domain.explanations import SILENT_AFTER, Explanation, overdue_since
 from domain.payouts import PayoutStatus, Priority
 from domain.workflow_ids import SIGNING_QUEUE
 from models.chain_transactions import UNCLEAR_RECEIPT, ChainTransactionStatus
@@ -51,7 +51,7 @@ def explained(
     """Return the explanation; pure."""
     match PayoutStatus(detail.payout.status):
         case PayoutStatus.AWAITING_APPROVAL:
-            return _approvals(detail)
+            return _approvals(detail, now=now)
         case PayoutStatus.READY:
             return _ready(detail, now=now)
         case PayoutStatus.BATCHED:
@@ -63,8 +63,10 @@ def explained(
             return _ended(detail)
 
 
-def _approvals(detail: PayoutDetail) -> Explanation:
+def _approvals(detail: PayoutDetail, *, now: datetime) -> Explanation:
     payout = detail.payout
+    if overdue := overdue_since(payout.approval_expires_at, now=now):
+        return overdue
     got = len(approvers_among(detail.decisions))
     until = payout.approval_expires_at
     sentence = f"Waiting for approval {got + 1} of {payout.approvals_required}"

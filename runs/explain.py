@@ -1,29 +1,31 @@
 """Why a run is where it is, in one sentence that its owner understands."""
 
+from datetime import datetime
+
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import error_by_code
-from domain.explanations import Explanation
+from domain.explanations import Explanation, overdue_since
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.runs import RunStatus
 from runs.queries import RunDetail, held_up_by
 
 
-async def explain(session: AsyncSession, detail: RunDetail) -> Explanation:
+async def explain(session: AsyncSession, detail: RunDetail, *, now: datetime) -> Explanation:
     """Return what the run waits for, from what the database knows."""
     is_paying = detail.run.status == RunStatus.PAYING
-    return explained(
-        detail, held_up=await held_up_by(session, detail.run.id) if is_paying else None
-    )
+    held_up = await held_up_by(session, detail.run.id) if is_paying else None
+    return explained(detail, held_up=held_up, now=now)
 
 
-def explained(detail: RunDetail, *, held_up: str | None) -> Explanation:
+def explained(detail: RunDetail, *, held_up: str | None, now: datetime) -> Explanation:
     """Return the explanation; pure."""
     match RunStatus(detail.run.status):
         case RunStatus.DRAFT:
             return _draft(detail)
         case RunStatus.AWAITING_APPROVAL:
-            return _approvals(detail)
+            overdue = overdue_since(detail.run.approval_expires_at, now=now)
+            return overdue or _approvals(detail)
         case RunStatus.PAYING:
             return _paying(detail, held_up)
         case RunStatus.FINISHED:

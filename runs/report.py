@@ -25,7 +25,7 @@ from models.payouts import Payout
 from models.runs import PayoutRun, PayoutRunLine
 from models.wallets import Asset
 from runs.formats import is_formula
-from runs.queries import lines_query
+from runs.queries import RETRY, lines_query
 
 _PIECE_LINES: Final = 500
 
@@ -61,6 +61,8 @@ class ReportRow(NamedTuple):
     network_fee_minor: str | None
     """Its share of what the chain took, in minor units of the chain's native asset."""
     note: str | None
+    retried_by: str | None
+    """The payout that pays it again."""
 
 
 async def write_report(
@@ -95,12 +97,13 @@ def _query(run_id: str) -> Select[*tuple[Any, ...]]:
         col(ChainTransaction.txid),
         col(payout.network_fee_minor),
         col(line.note),
+        col(RETRY.id),
     )
 
 
 def _row(found: Sequence[Any], asset: Asset) -> ReportRow:
     number, payout_id, reference, destination, amount_minor, fee, *rest = found
-    status, reason, txid, network_fee, note = rest
+    status, reason, txid, network_fee, note, retried_by = rest
     return ReportRow(
         line=number,
         payout_id=payout_id,
@@ -115,6 +118,7 @@ def _row(found: Sequence[Any], asset: Asset) -> ReportRow:
         txid=txid,
         network_fee_minor=None if network_fee is None else str(network_fee),
         note=note,
+        retried_by=retried_by,
     )
 
 

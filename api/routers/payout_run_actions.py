@@ -1,4 +1,4 @@
-"""Bulk payouts: start a draft, decide on a run or on lines of it, take them back."""
+"""Bulk payouts: start a draft, decide on a run or on lines of it, take them back; resume."""
 
 from typing import Annotated
 
@@ -49,6 +49,8 @@ router = APIRouter(prefix="/v1/payout-runs", tags=["payout-runs"])
 
 Approver = Annotated[Principal, Depends(require_role(Role.APPROVER))]
 
+Operator = Annotated[Principal, Depends(require_role(Role.OPERATOR))]
+
 _CHANGE = (
     *ONE_RUN,
     *BODY_PROBLEMS,
@@ -95,6 +97,29 @@ async def start_payout_run(
         principal=principal,
         second_factor=second_factor,
     )
+    return await detail_of(state, run_id, principal)
+
+
+@router.post(
+    "/{run_id}/resumption",
+    status_code=202,
+    responses=problem_responses(
+        *ONE_RUN,
+        *SECOND_FACTOR_PROBLEMS,
+        RoleMissingError,
+        PayoutRunStateError,
+        WorkflowEngineUnavailableError,
+    ),
+)
+async def resume_payout_run(
+    run_id: RunPath, principal: Operator, second_factor: SecondFactor, state: State
+) -> RunDetailView:
+    """
+    Start the workflow of a run again that was ended from outside, as in Temporal's UI.
+
+    Nothing is held or paid twice. If the workflow runs, it only looks at the database again.
+    """
+    await state.run_requests.resume(run_id, second_factor=second_factor)
     return await detail_of(state, run_id, principal)
 
 

@@ -1,4 +1,7 @@
-"""Keep what a screening provider said, what a run's start waits for, and what cancelled a run."""
+"""
+Keep what a screening provider said, what a run's start waits for, what cancelled a run,
+and which payout pays a failed line again.
+"""
 
 import sqlalchemy as sa
 import sqlmodel
@@ -34,6 +37,9 @@ def upgrade() -> None:
     op.add_column('payout_run', sa.Column('waiting_since', sa.DateTime(timezone=True), nullable=True))
     op.execute("GRANT SELECT ON screening_answer TO strongroom_api, strongroom_worker, strongroom_signer")
     op.execute("GRANT INSERT, UPDATE ON screening_answer TO strongroom_worker")
+    op.add_column('payout', sa.Column('retry_of', sqlmodel.sql.sqltypes.AutoString(), nullable=True))
+    op.create_foreign_key(None, 'payout', 'payout', ['retry_of'], ['id'])
+    op.create_index('payout_retried_once', 'payout', ['retry_of'], unique=True, postgresql_where=sa.text("status IN ('awaiting_approval', 'ready', 'batched', 'settled')"))
     op.execute("CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON run_cancellation EXECUTE FUNCTION append_only()")
     op.execute("GRANT SELECT ON run_cancellation TO strongroom_api, strongroom_worker")
     op.execute("GRANT INSERT ON run_cancellation TO strongroom_worker")

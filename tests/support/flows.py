@@ -121,6 +121,7 @@ class Flow:
         self.client = self.environment.client
         self.api = PayoutWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
         self.runs = RunWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.payout_desk = FakePayoutDesk(self.books)
         self.run_desk = FakeRunDesk(self.books)
         self.chain = FakeChain(self.books)
         self.notifier = TemporalNotifier(self.client)
@@ -128,7 +129,7 @@ class Flow:
     def steps(self) -> dict[str, list[Callable[..., Any]]]:
         """Return the activities of each task queue."""
         log = FakeOutgoingLog(self.books)
-        payouts = PayoutActivities(FakePayoutDesk(self.books), log)
+        payouts = PayoutActivities(self.payout_desk, log)
         runs = RunActivities(self.run_desk, log)
         outgoing = OutgoingActivities(log, self.notifier)
         chain = ChainActivities(
@@ -227,6 +228,10 @@ class Flow:
 
     async def cancel_run(self, run: FakeRun, *, lines: str | None = None) -> RunStanding:
         return await self.runs.cancel(RunCancellation(new_id("act"), run.id, lines))
+
+    async def resume_run(self, run: FakeRun) -> None:
+        key = run.idempotency_key or ""
+        await self.runs.resume(RunStart(run.id, REQUESTER, key), user_id=REQUESTER, asset="ETH")
 
     async def start_batcher(self) -> WorkflowHandle[PayoutBatcherWorkflow, None]:
         handle = await self.client.start_workflow(

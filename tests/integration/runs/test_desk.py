@@ -13,10 +13,13 @@ from domain.errors import (
     PayoutRunStateError,
     RoleMissingError,
 )
+from domain.explanations import SILENT_AFTER
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.runs import RunStatus
 from models.ledger import LimitCounter
+from runs.explain import explain
 from runs.moves import PAGE_LINES
+from runs.queries import run_detail
 from tests.support.books import FEE_MINOR, USERS, Books
 from tests.support.runs import Runs
 
@@ -172,6 +175,23 @@ class TestDecisions:
         late = await runs.desk.expire(run_id)
         assert (late.status, late.lines) == (RunStatus.PAYING, {"ready": 1, "expired": 3})
         assert await runs.books.money() == (10_000 - 110, 110)
+
+    async def test_that_are_overdue_are_explained_until_they_are_given_back(
+        self, runs: Runs
+    ) -> None:
+        await runs.books.set_policy(TWO_OF_THREE)
+        run_id = await runs.started(*AMOUNTS)
+
+        async def waits_for() -> str | None:
+            async with runs.books.worker.transaction() as session:
+                detail = await run_detail(session, run_id, user_id="u1")
+                return (await explain(session, detail, now=runs.books.clock.now())).waiting_for
+
+        assert await waits_for() == "approval"
+        runs.books.wait(86_400 + SILENT_AFTER.total_seconds() + 1)
+        assert await waits_for() == "expiry"
+        await runs.desk.expire(run_id)
+        assert await waits_for() is None
 
 
 class TestCancellation:

@@ -90,7 +90,7 @@ class Screening(Runs):
     async def sentence(self, run_id: str) -> str:
         async with self.books.worker.transaction() as session:
             detail = await run_detail(session, run_id, user_id="u1")
-            return (await explain(session, detail)).sentence
+            return (await explain(session, detail, now=self.books.clock.now())).sentence
 
 
 @pytest.fixture

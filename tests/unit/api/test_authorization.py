@@ -80,6 +80,8 @@ TABLE = {
     "GET /v1/payout-runs/{run_id}/explain": READ,
     "POST /v1/payout-runs/{run_id}/start": WRITE,
     "POST /v1/payout-runs/{run_id}/cancellation": WRITE,
+    "POST /v1/payout-runs/{run_id}/resumption": OPERATE,
+    "POST /v1/payout-runs/{run_id}/lines/{number}/retries": WRITE,
     "POST /v1/payout-runs/{run_id}/approvals":  " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payout-runs/{run_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
     "GET /v1/fees":                 READ,
@@ -121,6 +123,7 @@ TABLE = {
 # fmt: on
 
 PATH_VALUES = {
+    "number": "2",
     "session_id": "ses_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "key_id": "key_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "payout_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
