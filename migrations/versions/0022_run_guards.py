@@ -13,6 +13,11 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("chain_transaction", sa.Column("failed_booked", sa.ARRAY(sa.Integer()), nullable=True))
+    op.add_column("payout", sa.Column("is_denied", sa.Boolean(), server_default="false", nullable=False))
+    op.drop_index("payout_waiting", table_name="payout")
+    op.drop_index("payout_urgent", table_name="payout")
+    op.create_index("payout_waiting", "payout", ["chain_id", "asset", "priority", "user_id", "created_at", "id"], unique=False, postgresql_where=sa.text("status = 'ready' AND NOT is_denied"))
+    op.create_index("payout_denied", "payout", ["chain_id", "destination"], unique=False, postgresql_where=sa.text("is_denied"))
     run_file("0022_run_guards.sql")
 
 

@@ -18,3 +18,25 @@ END $$;
 
 -- What was settled before was settled as the chain said it then.
 UPDATE chain_transaction SET failed_booked = failed_places WHERE settled_at IS NOT NULL;
+
+-- Payouts that screening denied are marked, so that choosing a batch need not look at them again.
+-- Whatever may change what screening says takes the marks away. The lock is the one that markers
+-- share: each sees what the other did.
+CREATE FUNCTION forget_denials() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    said record := CASE tg_op WHEN 'DELETE' THEN old ELSE new END;
+BEGIN
+    PERFORM pg_advisory_xact_lock(7314);
+    UPDATE payout p SET is_denied = false
+    WHERE p.chain_id = said.chain_id AND p.destination = said.address AND p.is_denied;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER forget_denials AFTER INSERT OR UPDATE OR DELETE ON address_screening FOR EACH ROW
+    EXECUTE FUNCTION forget_denials();
+CREATE TRIGGER forget_denials AFTER UPDATE ON screening_answer FOR EACH ROW
+    WHEN (old.verdict IS DISTINCT FROM new.verdict) EXECUTE FUNCTION forget_denials();
+CREATE TRIGGER forget_denials_too AFTER DELETE ON screening_answer FOR EACH ROW
+    EXECUTE FUNCTION forget_denials();
+REVOKE EXECUTE ON FUNCTION forget_denials() FROM PUBLIC;
