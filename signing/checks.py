@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.disperse_gas import TRANSACTION_GAS_MAX
 from domain.errors import SigningRefusedError
+from domain.evm_calls import TRANSFER_GAS_MAX
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import (
     ChainAttempt,
@@ -21,9 +22,6 @@ from models.wallets import BlockchainWallet, Chain
 from signing.own_transfers import check_own_transfer
 from signing.payouts import check_payouts, payouts_in
 from signing.runs import PaidRuns
-
-GAS_LIMIT_MAX = 1_000_000
-"""No transfer we know needs more; a higher limit would only burn money."""
 
 HOT_ONLY = (ChainTransactionKind.PAYOUT, ChainTransactionKind.TOKEN_APPROVAL)
 
@@ -80,7 +78,7 @@ async def check_replacement(
 
 def _check_fee(row: ChainTransaction, attempt: ChainAttempt, chain: Chain) -> None:
     _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
-    most_gas = GAS_LIMIT_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
+    most_gas = TRANSFER_GAS_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
     is_utxo = chain.id.startswith(UTXO_NAMESPACE)
     _require(is_utxo or 0 < (row.gas_limit or 0) <= most_gas, "gas limit out of range")
 

@@ -8,11 +8,11 @@ from sqlalchemy import event
 import signing.runs
 import signing.signer
 from domain.errors import AlreadyDecidedError, InvariantError
+from domain.evm_calls import TRANSFER_GAS_MAX
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.ports import GasEstimate, SignedAttempt, Transfer, UnsignedAttempt
 from models.deposits import UserFreeze
 from runs.approvals import decisions_on
-from signing.checks import GAS_LIMIT_MAX
 from tests.support.books import Books
 from tests.support.runs import Runs, allow_dispersals
 
@@ -45,9 +45,6 @@ class TestSigner:
             decisions = await decisions_on(session, run_id)
         assert [decision.line_numbers for decision in decisions] == [[2, 3], [4, 5]]
 
-    @pytest.mark.xfail(
-        strict=True, reason="a dispersal's gas limit is kept for the one that is left"
-    )
     async def test_agree_on_the_gas_of_who_is_left_of_a_dispersal(
         self, runs: Runs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -55,7 +52,7 @@ class TestSigner:
         books = runs.books
 
         async def dear(transfers: Sequence[Transfer]) -> list[GasEstimate]:
-            return [GasEstimate(GAS_LIMIT_MAX + 1) for _ in transfers]
+            return [GasEstimate(TRANSFER_GAS_MAX + 1) for _ in transfers]
 
         monkeypatch.setattr(books.chain, "estimate_gas", dear)
         await runs.started(100, 200)
