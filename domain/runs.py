@@ -42,14 +42,30 @@ class LineContent(NamedTuple):
     destination: str
 
 
-def lines_hash(lines: Iterable[LineContent]) -> str:
-    """Return the SHA-256 over what these lines pay, in order of line number, hex."""
-    digest = hashlib.sha256()
-    for line in lines:
+class LinesDigest:
+    """The SHA-256 over what lines pay, given in order of line number."""
+
+    def __init__(self) -> None:
+        """Begin without a line."""
+        self._digest = hashlib.sha256()
+
+    def add(self, line: LineContent) -> None:
+        """Take one more line in."""
         content = "\x1f".join(
             (line.payout_id, line.asset, str(line.amount_minor), line.destination)
         )
-        digest.update(content.encode() + b"\x1e")
+        self._digest.update(content.encode() + b"\x1e")
+
+    def hexdigest(self) -> str:
+        """Return what it is of the lines so far, hex."""
+        return self._digest.hexdigest()
+
+
+def lines_hash(lines: Iterable[LineContent]) -> str:
+    """Return the SHA-256 over what these lines pay, in order of line number, hex."""
+    digest = LinesDigest()
+    for line in lines:
+        digest.add(line)
     return digest.hexdigest()
 
 

@@ -371,6 +371,7 @@ def unexplained_outflow(
     asset: str,
     outflow_minor: int,
     at: datetime,
+    part: str | None = None,
 ) -> Posting:
     """
     Keep the books equal to a chain that moved what nobody asked for.
@@ -379,10 +380,13 @@ def unexplained_outflow(
     settled.
 
     ``outflow_minor`` is what left our wallet beyond what was booked, negative if less did. It goes
-    to ``suspense``, where an operator finds it.
+    to ``suspense``, where an operator finds it. ``part`` names one of several that are posted apart
+    because they would cancel each other out.
     """
     entries = move(chart.SUSPENSE, payer, asset, outflow_minor)
     key = f"{chain_transaction_id}:unexplained:{settlement}"
+    if part is not None:
+        key += f":{part}"
     return Posting(key, "unexplained_outflow", chain_transaction_id, entries, at)
 
 

@@ -39,6 +39,8 @@ class Payout(SQLModel, table=True):
     is_alone: bool = False
     """It was in a chain transaction of several that the signer refused; the next is its own."""
     priority: str = "normal"
+    is_denied: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Screening denied its destination when it was about to leave, and has said nothing since."""
     run_id: str | None = Field(default=None, foreign_key="payout_run.id")
     """The bulk upload that it is a line of; such a payout has no workflow of its own."""
     line_number: int | None = None
@@ -92,19 +94,14 @@ class Payout(SQLModel, table=True):
         Index(
             "payout_waiting",
             "chain_id",
+            "asset",
+            "priority",
             "user_id",
             "created_at",
             "id",
-            postgresql_where=text("status = 'ready' AND priority <> 'urgent'"),
+            postgresql_where=text("status = 'ready' AND NOT is_denied"),
         ),
-        Index(
-            "payout_urgent",
-            "chain_id",
-            "user_id",
-            "created_at",
-            "id",
-            postgresql_where=text("status = 'ready' AND priority = 'urgent'"),
-        ),
+        Index("payout_denied", "chain_id", "destination", postgresql_where=text("is_denied")),
     )
 
 

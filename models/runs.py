@@ -95,7 +95,10 @@ class RunDecision(SQLModel, table=True):
     line_numbers: list[int] | None = Field(
         default=None, sa_column=Column(ARRAY(Integer), nullable=True)
     )
-    """Null covers every line of the run."""
+    """
+    Null covers every line of the run. Whoever rejected what was left by others is written down
+    with the lines that were.
+    """
     content_hash: str
     """SHA-256 over what the covered lines pay."""
     policy_version: int = Field(foreign_key="policy.version")

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import WouldRevertError
+from domain.evm_calls import TRANSFER_GAS_MAX
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
 from domain.payouts import PayoutStatus
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
@@ -143,6 +144,8 @@ def _fit(row: ChainTransaction, payouts: Sequence[Payout]) -> None:
     row.amount_minor = sum(payout.amount_minor for payout in payouts)
     if len(payouts) == 1:
         row.destination, row.disperse_address = payouts[0].destination, None
+        # What was planned for many is more than one needs, and than the signer lets one have.
+        row.gas_limit = min(row.gas_limit or TRANSFER_GAS_MAX, TRANSFER_GAS_MAX)
 
 
 async def _lock_coins(

@@ -7,6 +7,7 @@ A reorg may mine a settled transaction again at another fee; then only the diffe
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, any_, bindparam, func, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -60,8 +61,12 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     for row in rows:
         paid = its.get(row.id, [])
         served = its.get(_serves(row), [])
+        swapped = _swapped_minor(row, paid)
         postings += _fee_postings(row, chain.native_asset, served, payer=payer, clock=clock)
-        postings += _cost_postings(row, payer.account, clock, payouts=paid)
+        postings += _swapped_postings(row, swapped, payer=payer.account, at=clock.now())
+        postings += _cost_postings(
+            row, payer.account, clock, payouts=paid, swapped_minor=sum(swapped.values())
+        )
         postings += _refunded_postings(row, paid, payer.account, clock)
         postings += pocket_settlement.transfer_postings(row, paid, at=clock.now())
     await write_shares(session, payouts)
@@ -101,6 +106,7 @@ def unbooked() -> ColumnElement[bool]:
         | (col(row.fee_booked_minor) != col(row.network_fee_minor))
         | (col(row.outflow_booked_minor) != col(row.outflow_minor))
         | (col(row.received_booked_minor) != col(row.received_minor))
+        | col(row.failed_booked).is_distinct_from(col(row.failed_places))
     )
 
 
@@ -131,6 +137,7 @@ async def _mark_booked(
             fee_booked_minor=func.coalesce(row.network_fee_minor, 0),
             outflow_booked_minor=func.coalesce(row.outflow_minor, 0),
             received_booked_minor=func.coalesce(row.received_minor, 0),
+            failed_booked=row.failed_places,
             settled_at=func.coalesce(row.settled_at, clock.now()),
             settlements=row.settlements + 1,
         )
@@ -247,12 +254,23 @@ def _fee_postings(
 
 
 def _cost_postings(
-    row: ChainTransaction, payer: str, clock: Clock, *, payouts: Sequence[Payout]
+    row: ChainTransaction,
+    payer: str,
+    clock: Clock,
+    *,
+    payouts: Sequence[Payout],
+    swapped_minor: int,
 ) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid, and the fee."""
     if row.kind in _OWN_RULES or row.kind == Kind.POCKET_SPEND:
         return []
-    return _outflow_postings(row, _payer_of(row, payer), clock, payouts)
+    is_paid = row.status == ChainTransactionStatus.CONFIRMED
+    if row.settled_at is None:
+        booked_minor = row.amount_minor - _unpaid_minor(row, payouts) if is_paid else 0
+    else:
+        booked_minor = row.outflow_booked_minor + swapped_minor
+        booked_minor += pocket_settlement.funded_minor(row, payouts)
+    return _outflow_postings(row, _payer_of(row, payer), clock, booked_minor)
 
 
 def _refunded_postings(
@@ -288,17 +306,55 @@ def _refunded_postings(
     ]
 
 
-def _outflow_postings(
-    row: ChainTransaction, payer: str, clock: Clock, payouts: Sequence[Payout]
+def _swapped_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> Mapping[str, int]:
+    """
+    Return what a reorg paid to those who were refunded, and did not pay to those who were settled.
+
+    As much may have left our wallet as before, so that nothing else would show that one is paid
+    twice and the other not at all. Empty unless there are both.
+    """
+    if row.settled_at is None:
+        return {}
+    # The books follow the chain with what pays a pocket; see ``outgoing.pocket_settlement``.
+    others = {place for place, payout in enumerate(payouts) if payout.route == Route.PAYOUT}
+    before, after = others & set(row.failed_booked or ()), others & set(row.failed_places or ())
+    if not (before - after and after - before):
+        return {}
+    logger.critical(
+        "a reorg let chain transaction %s pay %s, which were refunded, and not %s, which settled",
+        row.id,
+        ", ".join(payouts[place].id for place in sorted(before - after)),
+        ", ".join(payouts[place].id for place in sorted(after - before)),
+    )
+    return {
+        "paid": sum(payouts[place].amount_minor for place in before - after),
+        "unpaid": -sum(payouts[place].amount_minor for place in after - before),
+    }
+
+
+def _swapped_postings(
+    row: ChainTransaction, swapped: Mapping[str, int], *, payer: str, at: datetime
 ) -> list[Posting]:
-    """Return what left our wallet beyond what the payouts' own postings say."""
+    return [
+        rules.unexplained_outflow(
+            chain_transaction_id=row.id,
+            settlement=row.settlements,
+            payer=payer,
+            asset=row.asset,
+            outflow_minor=outflow_minor,
+            at=at,
+            part=part,
+        )
+        for part, outflow_minor in swapped.items()
+    ]
+
+
+def _outflow_postings(
+    row: ChainTransaction, payer: str, clock: Clock, booked_minor: int
+) -> list[Posting]:
+    """Return what left our wallet beyond what other postings say."""
     is_paid = row.status == ChainTransactionStatus.CONFIRMED
     is_first = row.settled_at is None
-    booked_minor = row.outflow_booked_minor
-    if is_first:
-        booked_minor = row.amount_minor - _unpaid_minor(row, payouts) if is_paid else 0
-    else:
-        booked_minor += pocket_settlement.funded_minor(row, payouts)
     excess_minor = (row.outflow_minor or 0) - booked_minor
     if not excess_minor:
         return []

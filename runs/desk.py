@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
-from sqlmodel import col
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
@@ -32,6 +32,7 @@ from domain.runs import (
 )
 from events.outbox import publish
 from infra.database import Database
+from models.payouts import Payout
 from models.runs import PayoutRun, RunCancellationRecord, RunDecision
 from runs.approvals import (
     approved_among,
@@ -118,8 +119,10 @@ class PostgresRunDesk:
                     numbers=numbers,
                     clock=self._clock,
                 )
-                made.append(await self._record(session, run, decision, numbers))
-                if decision.kind == DecisionKind.REJECT:
+                is_rejected = decision.kind == DecisionKind.REJECT
+                covered = await _awaiting(session, run, numbers) if is_rejected else numbers
+                made.append(await self._record(session, run, decision, covered))
+                if is_rejected:
                     await give_back(
                         session,
                         run,
@@ -250,6 +253,26 @@ async def _locked_run(session: AsyncSession, run_id: str) -> PayoutRun:
 async def _are_cancelled(session: AsyncSession, run: PayoutRun, numbers: Sequence[int]) -> bool:
     pages = locked_pages(session, run.id, statuses=(PayoutStatus.CANCELLED,), numbers=numbers)
     return sum([len(lines) async for lines in pages]) == len(numbers)
+
+
+async def _awaiting(
+    session: AsyncSession, run: PayoutRun, numbers: Sequence[int] | None
+) -> Sequence[int] | None:
+    """
+    Return the lines that a rejection means, None for every line of the run.
+
+    Who rejects what is left says nothing about what others had approved: were that not written
+    down, the signer would take it for a rejection of those lines too.
+    """
+    if numbers is not None:
+        return numbers
+    found = await session.exec(
+        select(Payout.line_number)
+        .where(Payout.run_id == run.id, col(Payout.status).in_(AWAITING))
+        .order_by(col(Payout.line_number))
+    )
+    left = [int(number) for number in found if number is not None]
+    return None if len(left) == run.line_count else left
 
 
 def _chosen(lines: str | None) -> list[int] | None:

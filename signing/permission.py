@@ -20,7 +20,8 @@ from models.deposits import UserFreeze
 from models.payouts import Payout
 from models.runs import AddressScreening, ScreeningAnswer
 from models.wallets import SignerCeiling
-from signing.checks import check_intent
+from signing.checks import check_intent, check_replacement
+from signing.runs import PaidRuns
 
 CEILING_WINDOW = timedelta(hours=1)
 
@@ -36,7 +37,12 @@ async def lock_wallet(session: AsyncSession, address: str) -> None:
 
 
 async def check_permission(
-    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt, *, now: datetime
+    session: AsyncSession,
+    row: ChainTransaction,
+    attempt: ChainAttempt,
+    *,
+    runs: PaidRuns,
+    now: datetime,
 ) -> None:
     """
     Pass for what was asked for and approved and may leave at this moment.
@@ -51,8 +57,10 @@ async def check_permission(
         ScreeningOutdatedError: A provider was asked about those it pays, too long ago.
         SignerCeilingError: The wallet's ceiling for the rolling hour is reached.
     """
-    await check_intent(session, row, attempt)
-    if not await _any_attempt(session, row.id, col(ChainAttempt.raw).is_not(None)):
+    if await _any_attempt(session, row.id, col(ChainAttempt.raw).is_not(None)):
+        await check_replacement(session, row, attempt)
+    else:
+        await check_intent(session, row, attempt, runs=runs)
         await _check_nobody_frozen(session, row)
         await _check_nobody_denied(session, row)
         if row.screened_at is not None and row.screened_at < now - SIGNED_WITHIN:

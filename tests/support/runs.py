@@ -144,6 +144,13 @@ class Runs:
     async def cancel(self, run_id: str, *, lines: str | None = None) -> RunStanding:
         return await self.desk.cancel(RunCancellation(new_id(ACTION), run_id, lines))
 
+    async def allocated(self) -> str:
+        """Bring what may leave to where it awaits signing; return the batch's id."""
+        batch_id = await self.books.claim()
+        await self.books.runner.prepare(batch_id)
+        assert await self.books.log.allocate(batch_id)
+        return batch_id
+
     async def run(self, run_id: str) -> PayoutRun:
         async with self.books.owner.transaction() as session:
             return await session.get_one(PayoutRun, run_id)

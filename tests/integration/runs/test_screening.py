@@ -73,6 +73,7 @@ class Screening(Runs):
             books.worker, books.chain, planner, books.clock, screener=screener
         )
 
+    @override
     async def allocated(self) -> str:
         batch_id = await self.books.claim()
         await self.runner.prepare(batch_id)
