@@ -34,7 +34,7 @@ class DocumentBody(StrictModel):
     kind: DocumentKind
     file_name: str = Field(min_length=1, max_length=255, examples=["passport.pdf"])
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Of the file, hex.")
-    size_bytes: int = Field(ge=1, le=2**40)
+    size_bytes: int = Field(ge=1, le=2**40, strict=True)
     issued_country: CountryText
     expires_on: date | None = Field(
         default=None, description="Its last day, UTC; null: it does not expire."
@@ -48,7 +48,7 @@ class DocumentBody(StrictModel):
 class ApplicationBody(StrictModel):
     """A request for a level."""
 
-    level: int = Field(ge=1, le=LEVEL_MAX)
+    level: int = Field(ge=1, le=LEVEL_MAX, strict=True)
     full_name: str = Field(min_length=1, max_length=200)
     born_on: date
     residence_country: CountryText
@@ -68,21 +68,25 @@ class DocumentsBody(StrictModel):
 class KycApprovalBody(StrictModel):
     """What a reviewer adds to their approval."""
 
-    revision: int = Field(ge=1, description="Of the application as the reviewer has seen it.")
+    revision: int = Field(
+        ge=1, strict=True, description="Of the application as the reviewer has seen it."
+    )
     note: NoteText | None = Field(default=None, description="For the applicant.")
 
 
 class KycAnswerBody(StrictModel):
     """What a reviewer says to the applicant."""
 
-    revision: int = Field(ge=1, description="Of the application as the reviewer has seen it.")
+    revision: int = Field(
+        ge=1, strict=True, description="Of the application as the reviewer has seen it."
+    )
     note: NoteText = Field(examples=["Please hand in a proof of address of this year."])
 
 
 class DowngradeBody(StrictModel):
     """How far a level is lowered, and why."""
 
-    level: int = Field(ge=0, lt=LEVEL_MAX, description="What remains.")
+    level: int = Field(ge=0, lt=LEVEL_MAX, strict=True, description="What remains.")
     reason: NoteText
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import typer.core
 import typer.main
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings
 from sqlmodel import SQLModel
 
@@ -19,6 +20,8 @@ from api.problems import problem_type
 from cli.main import app as command_line
 from domain.errors import StrongroomError
 from domain.events import KINDS
+from domain.kyc import KycStatus
+from domain.limits import Limit, LimitsDocument, parse_limits
 from domain.payouts import PayoutStatus
 from domain.policy import ApprovalRule, PayoutLimit, PolicyDocument
 from infra.search_attributes import SEARCH_ATTRIBUTES
@@ -276,6 +279,10 @@ class TestStates:
     def test_are_all_explained(self, status: str) -> None:
         assert status in first_cells("states.md")
 
+    @pytest.mark.parametrize("status", KycStatus)
+    def test_of_applications_are_all_explained(self, status: str) -> None:
+        assert status in first_cells("kyc.md")
+
     @pytest.mark.parametrize("kind", ChainTransactionKind)
     def test_name_both_kinds_of_chain_transaction(self, kind: str) -> None:
         assert kind in (REFERENCE / "states.md").read_text()
@@ -324,6 +331,17 @@ class TestDocuments:
     @pytest.mark.parametrize("model", [PolicyDocument, ApprovalRule, PayoutLimit])
     def test_policy_page_explains_every_field(self, model: type[PolicyDocument]) -> None:
         assert set(model.model_fields) <= set(first_cells("policy.md"))
+
+    @pytest.mark.parametrize("model", [LimitsDocument, Limit])
+    def test_limits_page_explains_every_field(self, model: type[BaseModel]) -> None:
+        assert set(model.model_fields) <= set(first_cells("limits.md"))
+
+    @pytest.mark.parametrize("page", ["reference/limits.md", "how-to/verify-users.md"])
+    def test_limits_in_the_pages_are_valid(self, page: str) -> None:
+        samples = re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+        assert all(parse_limits(json.loads(sample)).limits for sample in samples)
+        assert samples
 
     @pytest.mark.parametrize("model", [ChainEntry, AssetEntry])
     def test_catalog_page_explains_every_field(self, model: type[ChainEntry]) -> None:
