@@ -5,15 +5,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, override
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
-    ActivityInboundInterceptor,
-    ExecuteActivityInput,
     Interceptor,
     Worker,
 )
@@ -35,12 +33,7 @@ from api.pocket_workflows import PocketWorkflows
 from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
 from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
-from domain.kyc import (
-    KycDecisionKind,
-    KycDecisionRequest,
-    KycDowngradeRequest,
-    KycStanding,
-)
+from domain.kyc import KycDecisionKind, KycDecisionRequest, KycDowngradeRequest, KycStanding
 from domain.payouts import Decision, DecisionKind, OperatorAction, PayoutOutcome, PayoutRequest
 from domain.pockets import Route
 from domain.runs import (
@@ -108,34 +101,6 @@ CHAIN_ID = "eip155:31337"
 WALLET_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 DESTINATION = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 TIMEOUT_S = 20.0
-
-
-class CrashAfter(Interceptor):
-    """Loses the first answer of an activity: its effect is there, its worker is gone."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.crashes = 0
-
-    @override
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Crashing(next, self)
-
-
-class _Crashing(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, plan: CrashAfter) -> None:
-        super().__init__(next)
-        self._plan = plan
-
-    @override
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        answer = await super().execute_activity(input)
-        name = getattr(input.fn, "__temporal_activity_definition").name
-        if name == self._plan.name and not self._plan.crashes:
-            self._plan.crashes += 1
-            msg = "the worker died here"
-            raise RuntimeError(msg)
-        return answer
 
 
 @dataclass

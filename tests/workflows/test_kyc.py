@@ -7,7 +7,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from domain.errors import KycApplicationStateError, OwnRequestError, RoleMissingError
 from domain.kyc import KycDecisionKind, KycStatus, KycSupply
-from tests.support import scenarios
+from tests.support import kyc_scenarios
 from tests.support.fake_kyc import APPLICANT, STRANGER
 from tests.support.flows import Flow, events_of, until
 from tests.support.temporal import CONTINUE_AS_NEW_AFTER_EVENTS
@@ -25,12 +25,12 @@ class TestApplication:
         assert again.status == KycStatus.IN_REVIEW
 
     async def test_is_granted_after_more_was_handed_in(self, flow: Flow) -> None:
-        await scenarios.kyc_approved(flow)
+        await kyc_scenarios.kyc_approved(flow)
         assert statuses(flow) == [KycStatus.APPROVED]
         assert flow.books.kyc.changes == [2]
 
     async def test_ends_with_a_rejection(self, flow: Flow) -> None:
-        await scenarios.kyc_rejected(flow)
+        await kyc_scenarios.kyc_rejected(flow)
         assert statuses(flow) == [KycStatus.REJECTED]
         assert flow.books.kyc.level == 0
 
@@ -55,7 +55,7 @@ class TestApplication:
 
 class TestTime:
     async def test_reminds_and_expires(self, flow: Flow) -> None:
-        await scenarios.kyc_expired(flow)
+        await kyc_scenarios.kyc_expired(flow)
         assert statuses(flow) == [KycStatus.EXPIRED]
         (application,) = flow.books.kyc.applications.values()
         assert application.reminders >= 2
@@ -77,7 +77,7 @@ class TestTime:
         assert statuses(flow) == [KycStatus.EXPIRED]
 
     async def test_lowers_the_level_when_a_document_has_expired(self, flow: Flow) -> None:
-        await scenarios.kyc_lapsed(flow)
+        await kyc_scenarios.kyc_lapsed(flow)
         assert statuses(flow) == [KycStatus.LAPSED]
         assert flow.books.kyc.changes == [1, 0]
 
@@ -95,7 +95,7 @@ class TestTime:
 
 class TestDowngrade:
     async def test_reaches_a_watched_application_and_one_that_has_ended(self, flow: Flow) -> None:
-        await scenarios.kyc_revoked(flow)
+        await kyc_scenarios.kyc_revoked(flow)
         assert statuses(flow) == [KycStatus.REVOKED, KycStatus.REVOKED]
         assert flow.books.kyc.changes == [3, 1, 0, 2, 0]
 
