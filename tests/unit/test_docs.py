@@ -5,6 +5,7 @@ import importlib
 import json
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,21 @@ from api.app import create_app
 from api.event_stream import Close
 from api.problems import problem_type
 from cli.main import app as command_line
+from domain.deposits import DepositStatus
 from domain.errors import StrongroomError
 from domain.events import KINDS
 from domain.kyc import KycStatus
 from domain.limits import Limit, LimitsDocument, parse_limits
 from domain.payouts import PayoutStatus
 from domain.policy import ApprovalRule, PayoutLimit, PolicyDocument
+from domain.runs import RunStatus
 from infra.search_attributes import SEARCH_ATTRIBUTES
 from infra.settings import ApiSettings, MigrationSettings, SignerSettings, WorkerSettings
 from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
 from models.identity import Role, Scope
+from models.ledger import HoldStatus
+from outgoing.operator import OPERATOR_REFUND
+from outgoing.settlement import RECIPIENT_FAILED, REVERTED_ON_CHAIN
 from payouts.catalog import AssetEntry, ChainEntry
 from worker import WORKFLOWS
 
@@ -286,6 +292,24 @@ class TestStates:
     @pytest.mark.parametrize("kind", ChainTransactionKind)
     def test_name_both_kinds_of_chain_transaction(self, kind: str) -> None:
         assert kind in (REFERENCE / "states.md").read_text()
+
+    def test_name_every_reason_of_a_refund(self) -> None:
+        reasons = (OPERATOR_REFUND, RECIPIENT_FAILED, REVERTED_ON_CHAIN)
+
+        assert [r for r in reasons if r not in (REFERENCE / "states.md").read_text()] == []
+
+    @pytest.mark.parametrize(
+        "states", [PayoutStatus, ChainTransactionStatus, HoldStatus, RunStatus, DepositStatus]
+    )
+    def test_name_every_state(self, states: type[StrEnum]) -> None:
+        page = (REFERENCE / "states.md").read_text()
+
+        assert [state for state in states if f"`{state}`" not in page] == []
+
+    def test_say_how_the_hold_of_a_run_ends(self) -> None:
+        _, _, hold = (REFERENCE / "states.md").read_text().partition("## A hold")
+
+        assert "part by part" in hold
 
 
 class TestEvents:
