@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from domain.ids import DECISION, new_id
-from domain.payouts import Decision, DecisionKind, OperatorAction
-from domain.runs import RunCancellation, RunDecisionRequest, RunStart
+from domain.runs import RunStart
 from models.payouts import Payout
-from tests.integration.runs.interleaved import InterleavedMachine, Request, deaths
-from tests.integration.runs.promises import ASSETS
+from tests.integration.runs.facts import ASSETS
+from tests.integration.runs.hands import AGAIN, HANDS, Hands
+from tests.integration.runs.interleaved import Request, deaths
 from tests.support.books import APPROVERS, CHAIN, FEE_MINOR, USERS
 from tests.support.runs import FIRST_LINE, store_draft, stranger
 
@@ -31,9 +30,6 @@ extras = st.integers(0, 999)
 which = st.integers(0, 30)
 chosen = st.none() | st.sets(st.integers(FIRST_LINE, FIRST_LINE + 4), min_size=1, max_size=3)
 
-AGAIN = "again"
-HANDS = ("approve", "approve", "reject", "cancel", "refund", "retry", AGAIN, AGAIN)
-
 
 def asks_little(machine: "CustomerRules") -> bool:
     return machine.amounts < LINES_MAX
@@ -47,7 +43,7 @@ def named(lines: set[int] | None) -> str | None:
     return None if lines is None else ",".join(map(str, sorted(lines)))
 
 
-class CustomerRules(InterleavedMachine):
+class CustomerRules(Hands):
     """Requests; each is kept and may be repeated word by word."""
 
     @initialize(
@@ -143,31 +139,3 @@ class CustomerRules(InterleavedMachine):
         payout = found[of % len(found)]
         request: Callable[[Payout, str, str | None], Request] = getattr(self, f"_{what}")
         self.ask(request(payout, approver, named(lines)), dies_at)
-
-    def _approve(self, payout: Payout, approver: str, lines: str | None) -> Request:
-        return self._decide(payout, approver, lines, kind=DecisionKind.APPROVE)
-
-    def _reject(self, payout: Payout, approver: str, lines: str | None) -> Request:
-        return self._decide(payout, approver, lines, kind=DecisionKind.REJECT)
-
-    def _decide(
-        self, payout: Payout, approver: str, lines: str | None, *, kind: DecisionKind
-    ) -> Request:
-        decision_id = new_id(DECISION)
-        if payout.run_id is None:
-            single = Decision(decision_id, payout.id, approver, kind, "totp")
-            return lambda: self.books.desk.decide(single)
-        of_run = RunDecisionRequest(decision_id, payout.run_id, approver, kind, "totp", lines)
-        return lambda: self.runs.desk.decide(of_run)
-
-    def _cancel(self, payout: Payout, _approver: str, lines: str | None) -> Request:
-        if payout.run_id is None:
-            return lambda: self.books.desk.cancel(payout.id)
-        cancellation = RunCancellation(new_id("act"), payout.run_id, lines)
-        return lambda: self.runs.desk.cancel(cancellation)
-
-    def _refund(self, payout: Payout, _approver: str, _lines: str | None) -> Request:
-        return lambda: self.books.log.refund(OperatorAction(payout.id, "op"))
-
-    def _retry(self, payout: Payout, _approver: str, _lines: str | None) -> Request:
-        return lambda: self.books.log.retry(OperatorAction(payout.id, "op"))

@@ -20,16 +20,13 @@ from domain.ids import new_id
 from ledger import rules
 from tests.integration.runs.batch_steps import BatchSteps
 from tests.integration.runs.dying import DiedError, Fuse, MoodySigner, MortalDatabase
+from tests.integration.runs.facts import ASSETS, OPENING_MINOR, Facts, facts_of
 from tests.integration.runs.paying_chain import PayingChain
 from tests.integration.runs.promises import (
-    ASSETS,
-    OPENING_MINOR,
-    Facts,
     check_candidates,
     check_holds,
     check_money,
     check_paid_once,
-    facts_of,
 )
 from tests.support.books import CHAIN, USERS, as_role, opened_books
 from tests.support.postgres import PostgresServer, fresh_database

@@ -12,31 +12,8 @@ from typing import Any, override
 
 from domain.errors import BroadcastUnknownError, ChainUnavailableError, NonceTooLowError
 from domain.ports import Block, BroadcastOutcome, GasEstimate, Receipt, Transfer
+from tests.integration.runs.mined import Body, Mined, executed
 from tests.support.scripted_chain import GAS_USED, ScriptedChain, txid_of
-
-GAS_EACH = 9_000
-"""What each payment of a dispersal takes on top."""
-
-Body = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Payment:
-    """Money that a mined transaction gave somebody."""
-
-    destination: str
-    amount_minor: int
-    token: str | None
-
-
-@dataclass(frozen=True)
-class Mined:
-    """What became of a transaction in a block of the chain as it is now."""
-
-    receipt: Receipt
-    payments: tuple[Payment, ...]
-    token: str | None
-    is_approval: bool
 
 
 @dataclass
@@ -104,32 +81,16 @@ class PayingChain(ScriptedChain):
 
     def _executed(self, txid: str, block: Block, *, is_broken: bool) -> Mined:
         body = self.seen[txid]
-        transfer = body["transfer"]
-        dispersal, token = transfer["dispersal"], transfer["contract_address"]
-        asked = [
-            Payment(p["recipient"], p["amount_minor"], token)
-            for p in (dispersal or {"payments": ()})["payments"]
-        ]
-        if dispersal is None and transfer["amount_minor"]:
-            asked = [Payment(transfer["destination"], transfer["amount_minor"], token)]
-        failed = {place for place, p in enumerate(asked) if p.destination in self.failing}
-        lacks_allowance = bool(dispersal and token) and not self._is_allowed(token)
-        is_broken = is_broken or lacks_allowance or (dispersal is None and bool(failed))
-        paid = [] if is_broken else [p for place, p in enumerate(asked) if place not in failed]
-        price = min(body["max_fee_minor"], self.quote.base_fee_minor + body["priority_fee_minor"])
-        total_minor = sum(p.amount_minor for p in paid)
-        receipt = Receipt(
-            txid=txid,
-            block_height=block.height,
-            block_hash=block.hash,
-            succeeded=not is_broken,
-            network_fee_minor=price * (GAS_USED + GAS_EACH * len(asked)),
-            outflow_minor=total_minor,
-            received_minor=total_minor,
-            failed_places=() if is_broken else tuple(sorted(failed)),
+        token, is_shared = body["transfer"]["contract_address"], body["transfer"]["dispersal"]
+        lacks_allowance = bool(token and is_shared) and not self._is_allowed(token)
+        return executed(
+            txid,
+            body,
+            block,
+            base_fee_minor=self.quote.base_fee_minor,
+            failing=self.failing,
+            is_broken=is_broken or lacks_allowance,
         )
-        is_approval = transfer["is_approval"] and not is_broken
-        return Mined(receipt, tuple(paid), token, is_approval)
 
     def _is_allowed(self, token: str) -> bool:
         return any(each.is_approval and each.token == token for each in self.mined.values())

@@ -2,66 +2,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from sqlmodel import SQLModel, select
 
 from domain.payouts import OPEN_STATUSES, PayoutStatus
 from ledger import chart
-from models.chain_transactions import SETTLEABLE, ChainAttempt, ChainTransaction
-from models.ledger import Hold, HoldStatus, LedgerAccount
+from models.chain_transactions import SETTLEABLE
+from models.ledger import HoldStatus
 from models.payouts import Payout
+from tests.integration.runs.facts import ASSETS, IN_FLIGHT, OPENING_MINOR, Facts, total_of
+from tests.integration.runs.mined import asked_for
 from tests.integration.runs.paying_chain import PayingChain
-from tests.support.books import CHAIN, TOKEN, USERS, Books
-
-ASSETS = {"ETH": None, "USD": TOKEN}
-OPENING_MINOR = 300_000
-"""What each customer has of each asset at first."""
-
-IN_FLIGHT = (PayoutStatus.BATCHED, PayoutStatus.READY)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Everything that the database says at one moment."""
-
-    payouts: Sequence[Payout]
-    holds: dict[str, Hold]
-    transactions: Sequence[ChainTransaction]
-    attempts: Sequence[ChainAttempt]
-    balances: dict[tuple[str, str], int]
-
-    def balance(self, code: str, asset: str) -> int:
-        return self.balances.get((code, asset), 0)
-
-    def is_captured(self, payout: Payout) -> bool:
-        if payout.run_id is not None:
-            return payout.is_captured
-        hold = self.holds.get(str(payout.hold_id))
-        return hold is not None and hold.status == HoldStatus.CAPTURED
-
-
-async def facts_of(books: Books) -> Facts:
-    """Read the books, as their owner."""
-    async with books.owner.snapshot() as session:
-
-        async def rows[Row: SQLModel](table: type[Row]) -> Sequence[Row]:
-            return list(await session.exec(select(table)))
-
-        accounts = await rows(LedgerAccount)
-        return Facts(
-            payouts=await rows(Payout),
-            holds={hold.id: hold for hold in await rows(Hold)},
-            transactions=await rows(ChainTransaction),
-            attempts=await rows(ChainAttempt),
-            balances={(a.code, a.asset): a.balance_minor for a in accounts},
-        )
-
-
-def total_of(payouts: Sequence[Payout]) -> int:
-    """Return amounts and fees."""
-    return sum(payout.amount_minor + payout.fee_minor for payout in payouts)
+from tests.support.books import CHAIN, USERS
 
 
 def check_paid_once(facts: Facts, chain: PayingChain, *, is_settled_final: bool) -> None:
@@ -93,11 +43,8 @@ def check_candidates(facts: Facts) -> None:
         if attempt.raw is None:
             continue
         body = json.loads(attempt.raw)
-        transfer = body["transfer"]
-        payments = (transfer["dispersal"] or {"payments": [transfer]})["payments"]
-        for payment in payments:
-            if payment["amount_minor"]:
-                nonces.setdefault(payment["amount_minor"], set()).add(body["account_nonce"])
+        for payment in asked_for(body):
+            nonces.setdefault(payment.amount_minor, set()).add(body["account_nonce"])
     assert all(len(places) == 1 for places in nonces.values()), nonces
 
 

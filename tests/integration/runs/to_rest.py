@@ -7,7 +7,8 @@ from domain.payouts import OPEN_STATUSES, Decision, DecisionKind, OperatorAction
 from domain.runs import RunDecisionRequest, RunStatus
 from models.chain_transactions import ChainTransactionStatus
 from tests.integration.runs.chain_rules import NO_TROUBLE, ChainRules
-from tests.integration.runs.promises import Facts, check_rest
+from tests.integration.runs.facts import Facts
+from tests.integration.runs.promises import check_rest
 from tests.support.books import APPROVERS
 
 ROUNDS_MAX = 20
