@@ -13,16 +13,23 @@ from temporalio.service import RPCError
 
 from api.deposit_stream import StreamSlots
 from api.event_hub import EventHub
+from api.kyc_workflows import KycWorkflows
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_requests import PocketRequests
+from api.pocket_workflows import PocketWorkflows
+from api.purchase_requests import PurchaseRequests
+from api.purchase_workflows import PurchaseWorkflows
 from api.run_requests import RunRequests
 from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
+from api.transfer_requests import TransferRequests
 from api.upload_bodies import UploadSlots
 from domain.clock import Clock, SystemClock
 from domain.errors import (
     DatabaseUnavailableError,
     InvariantError,
+    PermitRefusedError,
     WorkflowEngineUnavailableError,
 )
 from identity.services import Identity, open_identity
@@ -30,7 +37,9 @@ from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
+from kyc.applications import KycApplications
 from runs.uploads import RunUploads
+from transfers.desk import TransferDesk
 from webhooks.deliveries import WebhookDeliveries
 from webhooks.endpoints import WebhookEndpoints
 
@@ -80,6 +89,17 @@ class AppState:
         return RunUploads(self.database, self.clock, drafts_max=self.settings.run_drafts_max)
 
     @property
+    def kyc_workflows(self) -> KycWorkflows:
+        """The way to the workflows of KYC applications."""
+        return KycWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def kyc_applications(self) -> KycApplications:
+        """What stores applications, and opens what is sealed in them."""
+        keyring = Keyring.parse(self.settings.data_keys.get_secret_value())
+        return KycApplications(self.database, keyring, self.clock)
+
+    @property
     def sweep_workflows(self) -> SweepWorkflows:
         """The way to sweep workflows."""
         return SweepWorkflows(self.temporal)
@@ -88,6 +108,21 @@ class AppState:
     def payout_requests(self) -> PayoutRequests:
         """The way in for payouts."""
         return PayoutRequests(self.database, self.payout_workflows)
+
+    @property
+    def transfer_requests(self) -> TransferRequests:
+        """The way in for transfers between users."""
+        return TransferRequests(TransferDesk(self.database, self.clock, self.identity.permits))
+
+    @property
+    def purchase_workflows(self) -> PurchaseWorkflows:
+        """The way to purchase workflows."""
+        return PurchaseWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def purchase_requests(self) -> PurchaseRequests:
+        """The way in for purchases."""
+        return PurchaseRequests(self.database, self.purchase_workflows)
 
     @property
     def webhook_endpoints(self) -> WebhookEndpoints:
@@ -104,6 +139,12 @@ class AppState:
     def webhook_deliveries(self) -> WebhookDeliveries:
         """What was sent there."""
         return WebhookDeliveries(self.database, self.clock)
+
+    @property
+    def pocket_requests(self) -> PocketRequests:
+        """The way in for transfers to and from pockets."""
+        workflows = PocketWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+        return PocketRequests(self.database, workflows)
 
     @property
     def codec(self) -> PayloadCodec:
@@ -166,8 +207,11 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
 
 
 async def _keep_house(identity: Identity) -> None:
-    """Forget stale tokens now and then; that the database is down is somebody else's news."""
+    """Forget what is stale now and then; that the database is down is somebody else's news."""
     while True:
+        # A permit key that the database refuses is logged there, and each transfer says so.
+        with contextlib.suppress(DatabaseUnavailableError, PermitRefusedError):
+            await identity.permits.register()
         with contextlib.suppress(DatabaseUnavailableError):
             await identity.purge()
         await asyncio.sleep(PURGE_INTERVAL.total_seconds())

@@ -10,14 +10,32 @@ from models import (
     deposits,
     events,
     identity,
+    kyc,
     ledger,
+    limits,
     payouts,
+    purchases,
     runs,
+    transfers,
     wallets,
     webhooks,
 )
 
-TABLES = (chain_transactions, deposits, events, identity, ledger, payouts, runs, wallets, webhooks)
+TABLES = (
+    chain_transactions,
+    deposits,
+    events,
+    identity,
+    kyc,
+    ledger,
+    limits,
+    payouts,
+    purchases,
+    runs,
+    transfers,
+    wallets,
+    webhooks,
+)
 
 # Only the signer's role may read these columns, so no model maps them; see models.wallets.
 UNMAPPED = {("blockchain_wallet", "encrypted_priv_key"), ("hd_account", "encrypted_seed")}

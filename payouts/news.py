@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from domain.events import Event, Json
 from domain.payouts import PayoutStatus
+from domain.pockets import Route, shown_destination
 from models.payouts import Payout
 
 
@@ -51,10 +52,13 @@ def _of_one(payout: Payout, status: PayoutStatus) -> Event:
         "chain_id": payout.chain_id,
         "amount": str(payout.amount_minor),
         "fee": str(payout.fee_minor),
-        "destination": payout.destination,
+        "destination": shown_destination(payout.route, payout.pocket_id, payout.destination),
         "reason_code": payout.reason_code,
     }
-    return Event(payout.user_id, f"payout.{status}", payout.id, data)
+    if payout.route == Route.PAYOUT:
+        return Event(payout.user_id, f"payout.{status}", payout.id, data)
+    told = data | {"route": payout.route}
+    return Event(payout.user_id, f"pocket_transfer.{status}", payout.id, told)
 
 
 def _of_lines(lines: Sequence[Payout], status: PayoutStatus) -> Event:

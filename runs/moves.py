@@ -179,7 +179,8 @@ async def _returning(
     postings = await return_postings(session, found.all(), clock=clock)
     if held:
         hold = await session.get_one(Hold, run.hold_id)
-        posting = release_posting(
+        posting = await release_posting(
+            session,
             hold,
             run_id=run.id,
             payout_ids=[line.payout_id for line in held],

@@ -7,12 +7,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.ids import HOLD, derived_id
+from domain.limits import Operation
 from domain.payouts import PayoutStatus
 from domain.policy import limit_reservations, requirement
 from domain.runs import RunStart, RunStatus
 from events.outbox import publish
 from ledger import rules
 from ledger.service import Ledger
+from limits.reservation import reserve
 from models.runs import PayoutRun
 from payouts.policy import current_policy
 from runs.moves import content_hash
@@ -99,5 +101,16 @@ async def _hold(session: AsyncSession, run: PayoutRun, *, at: datetime) -> None:
         limits=limits,
         expires_at=run.approval_expires_at,
         at=at,
+    )
+    await reserve(
+        session,
+        user_id=run.user_id,
+        operation=Operation.PAYOUT,
+        asset=run.asset,
+        amount_minor=run.total_minor,
+        at=at,
+        times=run.line_count,
+        hold_id=run.hold_id,
+        resource_id=run.id,
     )
     await Ledger.post_in(session, [posting])

@@ -3,7 +3,7 @@
 from migrations.sql import run_file
 
 revision = "0016"
-down_revision = "0014"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 

@@ -16,6 +16,7 @@ from temporalio.client import WorkflowHandle
 from domain.deposits import DepositStatus
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.workflow_ids import chain_transaction_workflow_id
+from tests.support import kyc_scenarios, pocket_scenarios
 from tests.support.fake_runs import upload
 from tests.support.fake_webhooks import RETRY_S
 from tests.support.fakes import FakeRun
@@ -424,6 +425,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     run_mended,
     run_rechecked,
     run_for_long,
+    *kyc_scenarios.SCENARIOS,
+    *pocket_scenarios.SCENARIOS,
 )
 
 

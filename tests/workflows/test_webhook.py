@@ -7,9 +7,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.webhooks import DeliveryStatus
 from tests.support import scenarios
+from tests.support.crashing import CrashAfter
 from tests.support.fake_webhooks import FakeDelivery
 from tests.support.fakes import Books
-from tests.support.flows import CrashAfter, Flow, events_of, flow_on, until
+from tests.support.flows import Flow, events_of, flow_on, until
 
 
 class TestDelivery:
