@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from deposits.depth import Depth, depth_of
 from deposits.freezes import freeze, thaw
 from deposits.history import move
+from deposits.purchased import purchase_of
 from domain.clock import Clock
 from domain.deposits import DepositStanding, DepositStatus
 from infra.database import Database
@@ -20,7 +21,7 @@ from ledger import chart, rules
 from ledger.posting import Posting
 from ledger.service import Ledger
 from models.chain_transactions import ChainHead
-from models.deposits import ChainDeposit
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit
 from models.wallets import Chain
 
 logger = logging.getLogger(__name__)
@@ -45,7 +46,8 @@ class PostgresDepositDesk:
                 await self._reverse(session, deposit)
             elif not deposit.is_booked and deposit.asset is not None and depth.is_enough:
                 await self._credit(session, deposit)
-            return _standing(deposit, depth)
+            purchase_id = await purchase_of(session, deposit)
+            return _standing(deposit, depth, purchase_id=purchase_id)
 
     async def _credit(self, session: AsyncSession, deposit: ChainDeposit) -> None:
         deposit.credits += 1
@@ -55,7 +57,8 @@ class PostgresDepositDesk:
         move(session, deposit, DepositStatus.CREDITED, clock=self._clock, detail=detail)
         await thaw(session, deposit, clock=self._clock)
         await session.flush()
-        await Ledger.post_in(session, [_posting(rules.deposit_credit, deposit, self._clock)])
+        posting = await _posting(session, rules.deposit_credit, deposit, self._clock)
+        await Ledger.post_in(session, [posting])
 
     async def _reverse(self, session: AsyncSession, deposit: ChainDeposit) -> None:
         logger.error("deposit %s was credited and has left the chain", deposit.id)
@@ -65,23 +68,39 @@ class PostgresDepositDesk:
         if deposit.reason_code is None:
             await freeze(session, deposit, clock=self._clock)
         await session.flush()
-        await Ledger.post_in(session, [_posting(rules.deposit_reversal, deposit, self._clock)])
+        posting = await _posting(session, rules.deposit_reversal, deposit, self._clock)
+        await Ledger.post_in(session, [posting])
 
 
-def _posting(rule: Callable[..., Posting], deposit: ChainDeposit, clock: Clock) -> Posting:
-    is_credited = deposit.reason_code is None
+async def _posting(
+    session: AsyncSession, rule: Callable[..., Posting], deposit: ChainDeposit, clock: Clock
+) -> Posting:
+    address = await session.get_one(ChainAddress, deposit.address_id)
+    is_pocket = address.purpose == AddressPurpose.POCKET
     return rule(
         deposit_id=deposit.id,
         credit=deposit.credits,
-        target=chart.available(deposit.user_id) if is_credited else chart.UNCLAIMED,
+        target=await _target(session, deposit, is_pocket=is_pocket),
         chain_id=deposit.chain_id,
         asset=str(deposit.asset),
         amount_minor=deposit.amount_minor,
         at=clock.now(),
+        is_pocket=is_pocket,
     )
 
 
-def _standing(deposit: ChainDeposit, depth: Depth) -> DepositStanding:
+async def _target(session: AsyncSession, deposit: ChainDeposit, *, is_pocket: bool) -> str:
+    """Return whose it is: what a purchase waits for is nobody's balance until it is converted."""
+    if deposit.reason_code is not None:
+        return chart.UNCLAIMED
+    if is_pocket:
+        return chart.onchain(deposit.user_id, deposit.chain_id)
+    if await purchase_of(session, deposit) is not None:
+        return chart.purchase_clearing(deposit.chain_id)
+    return chart.available(deposit.user_id)
+
+
+def _standing(deposit: ChainDeposit, depth: Depth, *, purchase_id: str | None) -> DepositStanding:
     is_waiting = (
         not deposit.is_booked
         and deposit.asset is not None
@@ -95,4 +114,5 @@ def _standing(deposit: ChainDeposit, depth: Depth) -> DepositStanding:
         confirmations=depth.confirmations,
         confirmations_required=deposit.confirmations_required,
         is_waiting=is_waiting,
+        purchase_id=purchase_id,
     )

@@ -162,9 +162,9 @@ async def findings_of(site: Site, asset: Asset, paid: Sequence[Payment]) -> RunF
 
 async def arrived_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> Mapping[str, int]:
     """Return what each of these addresses holds, as the chain's node says."""
-    if asset.chain_id not in NETWORKS:
+    if asset.home_chain_id not in NETWORKS:
         return dict(zip(addresses, await _evm_balances(site, asset, addresses), strict=True))
-    miner = RichMiner(site.rpc_urls[asset.chain_id][0], NETWORKS[asset.chain_id])
+    miner = RichMiner(site.rpc_urls[asset.home_chain_id][0], NETWORKS[asset.home_chain_id])
     try:
         return await miner.balances_minor(addresses)
     finally:
@@ -193,6 +193,6 @@ def _questions(asset: Asset, addresses: Sequence[str]) -> Iterator[dict[str, Any
 
 def _fresh_address(asset: Asset, name: str) -> str:
     digest = keccak(text=name)
-    if network := NETWORKS.get(asset.chain_id):
+    if network := NETWORKS.get(asset.home_chain_id):
         return address_of(b"\x00\x14" + digest[:20], network)
     return str(to_checksum_address(digest[:20]))

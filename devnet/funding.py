@@ -38,7 +38,7 @@ async def fund(site: Site, *, asset_code: str, shares: Mapping[str | None, int])
                 raise StackError(msg)
             wallets = await session.exec(
                 select(BlockchainWallet.address).where(
-                    BlockchainWallet.chain_id == asset.chain_id, BlockchainWallet.primary
+                    BlockchainWallet.chain_id == asset.home_chain_id, BlockchainWallet.primary
                 )
             )
             address = wallets.one()
@@ -51,7 +51,7 @@ async def fund(site: Site, *, asset_code: str, shares: Mapping[str | None, int])
 
 async def send(site: Site, asset: Asset, address: str, amount_minor: int) -> str:
     """Send development coins to any address; return the txid, which is mined."""
-    if asset.chain_id in NETWORKS:
+    if asset.home_chain_id in NETWORKS:
         return await _send_coins(site, asset, address, amount_minor)
     uncle = RichUncle(site.evm_url)
     if asset.contract_address is None:
@@ -60,7 +60,7 @@ async def send(site: Site, asset: Asset, address: str, amount_minor: int) -> str
 
 
 async def _send_coins(site: Site, asset: Asset, address: str, amount_minor: int) -> str:
-    miner = RichMiner(site.rpc_urls[asset.chain_id][0], NETWORKS[asset.chain_id])
+    miner = RichMiner(site.rpc_urls[asset.home_chain_id][0], NETWORKS[asset.home_chain_id])
     try:
         txid = await miner.send(address, amount_minor)
         await miner.mine()
@@ -79,7 +79,7 @@ async def _book(
             postings.append(
                 rules.capital_in(
                     txid=txid,
-                    chain_id=asset.chain_id,
+                    chain_id=asset.home_chain_id,
                     asset=asset.code,
                     amount_minor=amount_minor,
                     at=now,
@@ -90,7 +90,7 @@ async def _book(
                 rules.deposit(
                     txid=txid,
                     user_id=user_id,
-                    chain_id=asset.chain_id,
+                    chain_id=asset.home_chain_id,
                     asset=asset.code,
                     amount_minor=amount_minor,
                     at=now,

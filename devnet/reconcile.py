@@ -58,7 +58,9 @@ async def reconcile(site: Site) -> Reconciliation:
             async for progress in verify(session):
                 verdict = progress
             sums = await asset_sums(session)
-            assets = (await session.exec(select(Asset).order_by(col(Asset.code)))).all()
+            assets = await session.exec(
+                select(Asset).where(col(Asset.chain_id).is_not(None)).order_by(col(Asset.code))
+            )
             checks = [
                 await _check(site, session, asset, sum_minor=sums.get(asset.code, 0))
                 for asset in assets
@@ -70,9 +72,9 @@ async def reconcile(site: Site) -> Reconciliation:
 
 async def on_chain_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> int:
     """Return what these addresses hold of an asset, as its chain's node says."""
-    if asset.chain_id in NETWORKS:
-        url = site.rpc_urls[asset.chain_id][0]
-        miner = RichMiner(url, NETWORKS[asset.chain_id])
+    if asset.home_chain_id in NETWORKS:
+        url = site.rpc_urls[asset.home_chain_id][0]
+        miner = RichMiner(url, NETWORKS[asset.home_chain_id])
         try:
             return sum([await miner.balance_minor(address) for address in addresses])
         finally:
@@ -85,13 +87,13 @@ async def _check(site: Site, session: AsyncSession, asset: Asset, *, sum_minor: 
     async def booked(code: str) -> int:
         return await account_balance(session, code, asset.code)
 
-    omnibus = (chart.omnibus_hot(asset.chain_id), chart.omnibus_deposit(asset.chain_id))
+    omnibus = (chart.omnibus_hot(asset.home_chain_id), chart.omnibus_deposit(asset.home_chain_id))
     return AssetCheck(
         asset=asset.code,
         booked_minor=-sum([await booked(code) for code in omnibus]),
         on_chain_minor=await on_chain_minor(site, asset, await _addresses(session, asset)),
         sum_minor=sum_minor,
-        inflight_minor=await booked(chart.inflight(asset.chain_id)),
+        inflight_minor=await booked(chart.inflight(asset.home_chain_id)),
         suspense_minor=await booked(chart.SUSPENSE),
     )
 
@@ -99,11 +101,11 @@ async def _check(site: Site, session: AsyncSession, asset: Asset, *, sum_minor: 
 async def _addresses(session: AsyncSession, asset: Asset) -> list[str]:
     """Return our addresses that may hold something: hot wallets, change, and used deposits."""
     hot = await session.exec(
-        select(BlockchainWallet.address).where(BlockchainWallet.chain_id == asset.chain_id)
+        select(BlockchainWallet.address).where(BlockchainWallet.chain_id == asset.home_chain_id)
     )
     derived = await session.exec(
         select(ChainAddress.address).where(
-            ChainAddress.chain_id == asset.chain_id,
+            ChainAddress.chain_id == asset.home_chain_id,
             col(ChainAddress.user_id).is_(None)
             | col(ChainAddress.id).in_(select(ChainDeposit.address_id)),
         )

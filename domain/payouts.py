@@ -56,6 +56,8 @@ class DecisionKind(StrEnum):
 
     APPROVE = "approve"
     REJECT = "reject"
+    AUTHORIZE = "authorize"
+    """The requester's own, by their second factor: what moves from or to a pocket needs it."""
 
 
 @dataclass(frozen=True)

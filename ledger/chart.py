@@ -17,6 +17,16 @@ def held(user_id: str) -> str:
     return f"user:{user_id}:held"
 
 
+def onchain(user_id: str, chain_id: str) -> str:
+    """Return the account of what a customer's own pocket on a chain holds for them."""
+    return f"user:{user_id}:onchain:{chain_id}"
+
+
+def onchain_held(user_id: str, chain_id: str) -> str:
+    """Return the account that carries what is frozen of a customer's pocket."""
+    return f"user:{user_id}:onchain_held:{chain_id}"
+
+
 def omnibus_hot(chain_id: str) -> str:
     """Return the mirror of our hot wallets on a chain."""
     return f"omnibus:{chain_id}:hot"
@@ -25,6 +35,20 @@ def omnibus_hot(chain_id: str) -> str:
 def omnibus_deposit(chain_id: str) -> str:
     """Return the mirror of the addresses that we handed out on a chain."""
     return f"omnibus:{chain_id}:deposit"
+
+
+def omnibus_pocket(chain_id: str) -> str:
+    """Return the mirror of the customers' own pockets on a chain."""
+    return f"omnibus:{chain_id}:pocket"
+
+
+def pocket_gas(chain_id: str, user_id: str) -> str:
+    """
+    Return the account of the coin that we lent to a customer's pocket for network fees.
+
+    Below zero it is owed to the pocket: a fee of ours was paid with the customer's own coin.
+    """
+    return f"gas:{chain_id}:{user_id}"
 
 
 def inflight(chain_id: str) -> str:
@@ -41,6 +65,24 @@ def customer_network_fees(chain_id: str, user_id: str) -> str:
     """Return the expense account of fees that a chain took for one customer's payouts."""
     return f"{network_fees(chain_id)}:{user_id}"
 
+
+def mint(asset: str) -> str:
+    """Return the account that an internal asset comes from: what is issued, with a minus."""
+    return f"mint:{asset}"
+
+
+def gateway(name: str) -> str:
+    """Return the mirror of our money at a payment gateway."""
+    return f"gateway:{name}"
+
+
+def purchase_clearing(source: str) -> str:
+    """Return the account of what came in for purchases, by chain or gateway, not converted yet."""
+    return f"purchases:clearing:{source}"
+
+
+PURCHASE_PROCEEDS = "purchases:proceeds"
+"""What customers paid for what they bought: ours."""
 
 SERVICE_FEES = "fees:service"
 """Fees that customers paid us."""

@@ -1,7 +1,8 @@
 """
 Verifying the hash chain: every link, and every row that a link covers, from the first.
 
-It finds a changed, deleted or slipped-in row of the ledger, of the decisions and of the policy,
+It finds a changed, deleted or slipped-in row of the ledger, of the decisions, of the policy and of
+the limits,
 and balances that do not follow from the entries.
 """
 
@@ -27,6 +28,13 @@ _LINKS = text("""
                 SELECT run_decision_content(d) FROM run_decision d WHERE d.id = l.reference)
             WHEN 'policy' THEN (
                 SELECT policy_content(p) FROM policy p WHERE p.version::text = l.reference)
+            WHEN 'kyc_decision' THEN (
+                SELECT kyc_decision_content(d) FROM kyc_decision d WHERE d.id = l.reference)
+            WHEN 'kyc_level' THEN (
+                SELECT kyc_level_content(c) FROM kyc_level_change c
+                WHERE c.id::text = l.reference)
+            WHEN 'limits' THEN (
+                SELECT limits_content(v) FROM limits_version v WHERE v.version::text = l.reference)
         END AS present_hash
     FROM audit_chain l WHERE l.sequence > :after ORDER BY l.sequence LIMIT :page
 """)
@@ -45,6 +53,18 @@ _UNSEALED = text("""
     SELECT 'policy ' || p.version FROM policy p
     WHERE NOT EXISTS (
         SELECT 1 FROM audit_chain l WHERE l.kind = 'policy' AND l.reference = p.version::text)
+    UNION ALL
+    SELECT 'KYC decision ' || d.id FROM kyc_decision d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'kyc_decision' AND l.reference = d.id)
+    UNION ALL
+    SELECT 'KYC level ' || c.id FROM kyc_level_change c
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'kyc_level' AND l.reference = c.id::text)
+    UNION ALL
+    SELECT 'limits ' || v.version FROM limits_version v
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'limits' AND l.reference = v.version::text)
     UNION ALL
     SELECT 'ledger entry ' || e.id FROM ledger_entry e
     WHERE NOT EXISTS (SELECT 1 FROM ledger_transaction t WHERE t.id = e.transaction_id)

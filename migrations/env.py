@@ -5,9 +5,37 @@ from sqlalchemy import Connection, create_engine
 from sqlmodel import SQLModel
 
 from infra.settings import MigrationSettings
-from models import chain_transactions, deposits, identity, ledger, payouts, runs, wallets
+from models import (
+    chain_transactions,
+    deposits,
+    events,
+    identity,
+    kyc,
+    ledger,
+    limits,
+    payouts,
+    purchases,
+    runs,
+    transfers,
+    wallets,
+    webhooks,
+)
 
-TABLES = (chain_transactions, deposits, identity, ledger, payouts, runs, wallets)
+TABLES = (
+    chain_transactions,
+    deposits,
+    events,
+    identity,
+    kyc,
+    ledger,
+    limits,
+    payouts,
+    purchases,
+    runs,
+    transfers,
+    wallets,
+    webhooks,
+)
 
 # Only the signer's role may read these columns, so no model maps them; see models.wallets.
 UNMAPPED = {("blockchain_wallet", "encrypted_priv_key"), ("hd_account", "encrypted_seed")}

@@ -21,6 +21,8 @@ class ChainTransactionKind(StrEnum):
     """Gives a deposit address the coin that sweeping its tokens costs."""
     FEE_CHILD = "fee_child"
     """Spends our own change so that miners take its parent with it (CPFP)."""
+    POCKET_SPEND = "pocket_spend"
+    """Pays from a user's own pocket what that user asked for."""
     TOKEN_APPROVAL = "token_approval"  # noqa: S105 - a kind of transaction
     """Lets our disperse contract move a token of the hot wallet, when the hot wallet asks it to."""
 

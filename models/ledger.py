@@ -94,6 +94,8 @@ class Hold(SQLModel, table=True):
     owner: str
     """User id."""
     asset: str
+    pocket: str | None = None
+    """Chain id of the user's pocket that it holds money of; null: of the off-chain balance."""
     amount_minor: int = minor_units()
     captured_minor: int = minor_units(default=0)
     released_minor: int = minor_units(default=0)

@@ -7,6 +7,7 @@ from sqlalchemy import Column, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from domain.pockets import Route
 from models.columns import minor_units, timestamp
 
 
@@ -47,6 +48,18 @@ class Payout(SQLModel, table=True):
     """Its own, or that of its run."""
     is_captured: bool = False
     """Its part of the run's hold is in flight, or was; true only ever after."""
+    route: str = Route.PAYOUT
+    """Between what it moves; all but the first are transfers to and from a user's pocket."""
+    pocket_id: str | None = Field(default=None, foreign_key="chain_address.id")
+    """The pocket that it pays, or that pays for it."""
+    gas_hold_id: str | None = None
+    """What its user set aside of the pocket's own coin for the network; null: we lend it."""
+    gas_max_minor: int | None = minor_units(nullable=True)
+    """Most that the chain may take for what leaves a pocket, in the native asset."""
+    left_booked_minor: int = minor_units(default=0)
+    """What the books have of what left where a transfer of a pocket comes from."""
+    arrived_booked_minor: int = minor_units(default=0)
+    """And of what got to where it goes to."""
     network_fee_estimate_minor: int | None = minor_units(nullable=True)
     """Its share of what its chain transaction was expected to cost, in the native asset."""
     network_fee_minor: int | None = minor_units(nullable=True)

@@ -8,6 +8,7 @@ from sqlalchemy import CheckConstraint, Column, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from domain.errors import InternalAssetError
 from models.columns import minor_units, timestamp
 
 
@@ -81,10 +82,19 @@ class Chain(SQLModel, table=True):
 
 
 class AssetKind(StrEnum):
-    """How an asset moves on its chain."""
+    """Where an asset lives, and how it moves there."""
 
     NATIVE = "native"
     ERC20 = "erc20"
+    INTERNAL = "internal"
+    """In our books alone: issued by a purchase, and moved between customers."""
+    FIAT = "fiat"
+    """At a payment gateway: something to buy with, and on nobody's balance."""
+
+    @property
+    def is_on_chain(self) -> bool:
+        """Tell whether there is a chain to pay it out on."""
+        return self in (AssetKind.NATIVE, AssetKind.ERC20)
 
 
 class Asset(SQLModel, table=True):
@@ -93,7 +103,8 @@ class Asset(SQLModel, table=True):
     __tablename__ = "asset"
 
     code: str = Field(primary_key=True, max_length=32)
-    chain_id: str = Field(foreign_key="chain.id")
+    chain_id: str | None = Field(default=None, foreign_key="chain.id")
+    """Null exactly for what is on no chain; ``home_chain_id`` where one is needed."""
     kind: str
     contract_address: str | None = None
     """EIP-55; null for the native coin."""
@@ -118,8 +129,24 @@ class Asset(SQLModel, table=True):
 
     __table_args__ = (
         UniqueConstraint("chain_id", "contract_address", name="asset_contract_unique"),
-        CheckConstraint("(kind = 'native') = (contract_address IS NULL)", name="asset_kind"),
+        CheckConstraint("(kind = 'erc20') = (contract_address IS NOT NULL)", name="asset_kind"),
+        CheckConstraint(
+            "(kind IN ('internal', 'fiat')) = (chain_id IS NULL)", name="asset_on_chain"
+        ),
     )
+
+    @property
+    def home_chain_id(self) -> str:
+        """
+        The chain that the asset moves on.
+
+        Raises:
+            InternalAssetError: It is on none.
+        """
+        if self.chain_id is None:
+            msg = f"{self.code} is on no chain: it is neither paid in nor paid out there."
+            raise InternalAssetError(msg)
+        return self.chain_id
 
 
 class WalletType(StrEnum):

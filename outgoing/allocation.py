@@ -42,6 +42,8 @@ from outgoing.refunds import post_and_refund
 from payouts.history import move_all
 from payouts.money import dispatch_postings
 
+FOR_PAYOUTS = (ChainTransactionKind.PAYOUT, ChainTransactionKind.POCKET_SPEND)
+
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
 
@@ -184,7 +186,7 @@ async def _without_held_back(
         await move_all(session, back, PayoutStatus.READY, clock=clock, detail=detail)
     paid_by = {payout.chain_transaction_id for payout in left}
     for row in rows:
-        if row.kind == ChainTransactionKind.PAYOUT and row.id not in paid_by:
+        if row.kind in FOR_PAYOUTS and row.id not in paid_by:
             row.status = ChainTransactionStatus.ABANDONED
     return left
 
@@ -222,7 +224,7 @@ async def set_aside_held_back(session: AsyncSession, batch_id: str, *, clock: Cl
         session, batch_id, ChainTransactionStatus.ALLOCATED, lock=True
     )
     sealed = await sealed_among(session, [planned.row.id for planned in allocated])
-    for row in (p.row for p in allocated if p.row.kind == ChainTransactionKind.PAYOUT):
+    for row in (p.row for p in allocated if p.row.kind in FOR_PAYOUTS):
         payouts = await payouts_of(session, [row.id], lock=True)
         why = await held_back(session, payouts)
         if row.id in sealed or row.reason_code or not why:

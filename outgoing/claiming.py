@@ -59,6 +59,7 @@ _TURNS = """
                row_number() OVER (ORDER BY p.created_at, p.id) AS turn
         FROM payout p
         WHERE p.chain_id = :chain_id AND p.user_id = c.user_id AND p.status = 'ready'
+          AND (p.route = 'payout' OR p.route = 'fund' AND p.pocket_id IS NOT NULL)
           AND p.priority {half} AND p.priority = ANY(:priorities)
           AND coalesce((SELECT s.verdict FROM address_screening s
                         WHERE s.chain_id = p.chain_id AND s.address = p.destination),
@@ -138,7 +139,11 @@ async def in_turn(
     *,
     capacity: int,
 ) -> Sequence[Row[Any]]:
-    """Return up to ``capacity`` payouts of these priorities, each customer in turn."""
+    """
+    Return up to ``capacity`` payouts of these priorities that the hot wallet pays.
+
+    Each customer in turn. What a pocket pays leaves by itself; see ``pockets.spending``.
+    """
     wanted = {"chain_id": chain_id}
     customers = list((await session.execute(CUSTOMERS[half], wanted)).scalars())
     if not customers or capacity <= 0:

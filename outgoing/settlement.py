@@ -4,9 +4,9 @@ Settlement: what the chain confirmed becomes ledger entries, in bulk and once.
 A reorg may mine a settled transaction again at another fee; then only the difference is posted.
 """
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 
 from sqlalchemy import ColumnElement, any_, bindparam, func, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -14,22 +14,22 @@ from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.hd import EXTERNAL
 from domain.payouts import OPEN_STATUSES, PayoutStatus
+from domain.pockets import Route
 from domain.ports import SettleOutcome
-from ledger import chart, rules
+from ledger import chart, pocket_rules, rules
 from ledger.posting import Posting
 from models.chain_transactions import (
     SETTLEABLE,
-    ChainBatch,
     ChainTransaction,
     ChainTransactionStatus,
 )
 from models.chain_transactions import ChainTransactionKind as Kind
-from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import Chain
+from outgoing import pocket_settlement
 from outgoing.fee_split import book_shares, write_shares
+from outgoing.pocket_settlement import Payer
 from outgoing.records import OPEN, by_transaction, leave_unswept, locked_batch, payouts_of
 from outgoing.refunds import post_and_refund
 from payouts.history import move_all
@@ -53,15 +53,16 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     chain = await session.get_one(Chain, batch.chain_id)
     rows = await _settleable(session, batch_id)
     payouts = await payouts_of(session, [_serves(row) for row in rows], lock=True)
-    payer = await _payer(session, batch)
-    postings = [p for row in rows for p in _own_postings(row, clock)]
+    payer = await pocket_settlement.payer_of(session, batch)
+    owners = await pocket_settlement.owners_of_pockets(session, rows)
+    postings = [p for row in rows for p in _own_postings(row, owners.get(row.id), clock)]
     its = by_transaction(payouts)
     for row in rows:
-        paid = its.get(row.id, [])
-        served = its.get(_serves(row), [])
-        postings += _fee_postings(row, chain.native_asset, served, payer=payer, at=clock.now())
-        postings += _cost_postings(row, payer, clock, unpaid_minor=_unpaid_minor(row, paid))
-        postings += _refunded_postings(row, paid, payer, clock)
+        paid, served = its.get(row.id, []), its.get(_serves(row), [])
+        postings += _fee_postings(row, chain.native_asset, served, payer=payer, clock=clock)
+        postings += _cost_postings(row, payer.account, clock, payouts=paid)
+        postings += _refunded_postings(row, paid, payer.account, clock)
+        postings += pocket_settlement.transfer_postings(row, paid, at=clock.now())
     await write_shares(session, payouts)
     await _release_unswept(session, rows)
     await _finish(session, rows, its, postings, clock=clock)
@@ -155,19 +156,6 @@ def _told_apart(
     return paid, failed
 
 
-async def _payer(session: AsyncSession, batch: ChainBatch) -> str:
-    """Return the omnibus account that mirrors what pays for a batch."""
-    found = await session.exec(
-        select(ChainAddress.id).where(
-            ChainAddress.chain_id == batch.chain_id,
-            ChainAddress.address == batch.wallet_address,
-            ChainAddress.branch == EXTERNAL,
-        )
-    )
-    is_deposit = found.first() is not None
-    return (chart.omnibus_deposit if is_deposit else chart.omnibus_hot)(batch.chain_id)
-
-
 def _serves(row: ChainTransaction) -> str:
     """Return the id of the transaction whose payouts bear the fee: a child carries its parent."""
     return row.parent_id or row.id if row.kind == Kind.FEE_CHILD else row.id
@@ -178,13 +166,15 @@ def _payer_of(row: ChainTransaction, payer: str) -> str:
     return chart.omnibus_deposit(row.chain_id) if row.kind == Kind.SWEEP else payer
 
 
-def _own_postings(row: ChainTransaction, clock: Clock) -> list[Posting]:
+def _own_postings(row: ChainTransaction, pocket_user_id: str | None, clock: Clock) -> list[Posting]:
     """
     Return what a transaction moved between our own addresses, less what the books have of it.
 
     Both ends are ours, so a reorg that undoes it leaves nothing to explain: it is taken back.
     """
     rule = _OWN_RULES.get(row.kind)
+    if rule is not None and pocket_user_id is not None:
+        rule = functools.partial(pocket_rules.pocket_gas_lent, user_id=pocket_user_id)
     left_minor = (row.outflow_minor or 0) - row.outflow_booked_minor
     arrived_minor = (row.received_minor or 0) - row.received_booked_minor
     if rule is None or not (left_minor or arrived_minor):
@@ -219,11 +209,26 @@ def _unpaid_minor(row: ChainTransaction, payouts: Sequence[Payout]) -> int:
 
 
 def _fee_postings(
-    row: ChainTransaction, native_asset: str, payouts: Sequence[Payout], *, payer: str, at: datetime
+    row: ChainTransaction,
+    native_asset: str,
+    payouts: Sequence[Payout],
+    *,
+    payer: Payer,
+    clock: Clock,
 ) -> list[Posting]:
     """Return the posting of what the chain took, by the customers whose payouts caused it."""
     fee_minor = (row.network_fee_minor or 0) - row.fee_booked_minor
     shared = book_shares(row, payouts)
+    if payer.pocket_user_id is not None:
+        return pocket_settlement.gas_postings(
+            row,
+            payouts,
+            owner=payer.pocket_user_id,
+            native_asset=native_asset,
+            fee_minor=fee_minor,
+            shared=shared,
+            clock=clock,
+        )
     if not fee_minor:
         return []
     return [
@@ -231,22 +236,22 @@ def _fee_postings(
             chain_transaction_id=row.id,
             settlement=row.settlements,
             chain_id=row.chain_id,
-            payer=_payer_of(row, payer),
+            payer=_payer_of(row, payer.account),
             asset=native_asset,
             fee_minor=fee_minor,
             shared=shared,
-            at=at,
+            at=clock.now(),
         )
     ]
 
 
 def _cost_postings(
-    row: ChainTransaction, payer: str, clock: Clock, *, unpaid_minor: int
+    row: ChainTransaction, payer: str, clock: Clock, *, payouts: Sequence[Payout]
 ) -> list[Posting]:
     """Return postings for what the transaction cost besides the amounts it paid, and the fee."""
-    if row.kind in _OWN_RULES:
+    if row.kind in _OWN_RULES or row.kind == Kind.POCKET_SPEND:
         return []
-    return _outflow_postings(row, _payer_of(row, payer), clock, unpaid_minor)
+    return _outflow_postings(row, _payer_of(row, payer), clock, payouts)
 
 
 def _refunded_postings(
@@ -263,7 +268,9 @@ def _refunded_postings(
     refunded_minor = sum(
         payout.amount_minor
         for place, payout in enumerate(payouts)
-        if payout.status == PayoutStatus.REFUNDED and place not in (row.failed_places or ())
+        if payout.status == PayoutStatus.REFUNDED
+        and payout.route == Route.PAYOUT
+        and place not in (row.failed_places or ())
     )
     if not refunded_minor:
         return []
@@ -281,14 +288,16 @@ def _refunded_postings(
 
 
 def _outflow_postings(
-    row: ChainTransaction, payer: str, clock: Clock, unpaid_minor: int
+    row: ChainTransaction, payer: str, clock: Clock, payouts: Sequence[Payout]
 ) -> list[Posting]:
     """Return what left our wallet beyond what the payouts' own postings say."""
     is_paid = row.status == ChainTransactionStatus.CONFIRMED
     is_first = row.settled_at is None
     booked_minor = row.outflow_booked_minor
     if is_first:
-        booked_minor = row.amount_minor - unpaid_minor if is_paid else 0
+        booked_minor = row.amount_minor - _unpaid_minor(row, payouts) if is_paid else 0
+    else:
+        booked_minor += pocket_settlement.funded_minor(row, payouts)
     excess_minor = (row.outflow_minor or 0) - booked_minor
     if not excess_minor:
         return []

@@ -1,6 +1,7 @@
 """The catalog of chains and assets: data that an owner applies, and everybody reads."""
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
@@ -29,6 +30,9 @@ EVM_PAYMENTS_MAX = 200
 
 OUTPUTS_MAX = 2_000
 """As many outputs of the largest kind fit in a standard transaction, beside some inputs."""
+
+
+_CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class _Entry(BaseModel):
@@ -101,7 +105,7 @@ class AssetEntry(_Entry):
     """An asset as the catalog file describes it; amounts in minor units."""
 
     code: str = Field(pattern=r"^[A-Za-z0-9.-]{1,32}$")
-    chain_id: str
+    chain_id: str | None = None
     kind: AssetKind
     contract_address: str | None = None
     decimals: int = Field(ge=0, le=77)
@@ -114,6 +118,17 @@ class AssetEntry(_Entry):
     sweep_min_minor: int = Field(default=1, ge=1)
     sweep_fee_max_minor: int | None = Field(default=None, ge=1)
     enabled: bool = True
+
+    @model_validator(mode="after")
+    def _check_chain(self) -> Self:
+        if self.kind.is_on_chain != (self.chain_id is not None):
+            wanted = "a chain" if self.kind.is_on_chain else "no chain"
+            msg = f"An asset of kind {self.kind} is on {wanted}."
+            raise ValueError(msg)
+        if self.kind == AssetKind.FIAT and not _CURRENCY.fullmatch(self.code):
+            msg = "The code of a gateway's money is its ISO 4217 code."
+            raise ValueError(msg)
+        return self
 
     @field_validator("deposit_tiers")
     @classmethod
@@ -148,12 +163,13 @@ async def apply_catalog(session: AsyncSession, catalog: Catalog) -> None:
         await session.merge(Chain(**chain.model_dump()))
     await session.flush()
     for entry in catalog.assets:
-        family = (await session.get_one(Chain, entry.chain_id)).family
         values = entry.model_dump()
-        if entry.contract_address is not None:
-            values["contract_address"] = parse_address(
-                entry.contract_address, family=family, chain_id=entry.chain_id
-            )
+        if entry.chain_id is not None:
+            family = (await session.get_one(Chain, entry.chain_id)).family
+            if entry.contract_address is not None:
+                values["contract_address"] = parse_address(
+                    entry.contract_address, family=family, chain_id=entry.chain_id
+                )
         await _check_fixed(session, values)
         await session.merge(Asset(**values))
     await session.flush()
@@ -161,11 +177,11 @@ async def apply_catalog(session: AsyncSession, catalog: Catalog) -> None:
         await _check_native(session, chain)
 
 
-async def list_assets(session: AsyncSession) -> Sequence[tuple[Asset, Chain]]:
-    """Return every asset with its chain."""
+async def list_assets(session: AsyncSession) -> Sequence[tuple[Asset, Chain | None]]:
+    """Return every asset with its chain, if it is on one."""
     found = await session.exec(
         select(Asset, Chain)
-        .join(Chain, col(Chain.id) == col(Asset.chain_id))
+        .outerjoin(Chain, col(Chain.id) == col(Asset.chain_id))
         .order_by(col(Asset.code))
     )
     return found.all()

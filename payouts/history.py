@@ -1,6 +1,6 @@
-"""Changing a payout's status, always together with a line of its history."""
+"""Changing a payout's status, always together with a line of its history and what is told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import bindparam, func, insert, literal, update
 from sqlalchemy import select as sa_select
@@ -12,7 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.clock import Clock
 from domain.errors import PayoutNotFoundError
 from domain.payouts import PayoutOutcome, PayoutStatus
+from events.outbox import enqueue
 from models.payouts import Payout, PayoutEvent
+from payouts.news import payout_events
 
 
 async def locked_payout(session: AsyncSession, payout_id: str) -> Payout:
@@ -28,9 +30,17 @@ async def locked_payout(session: AsyncSession, payout_id: str) -> Payout:
     return payout
 
 
+def begin(session: AsyncSession, payout: Payout) -> None:
+    """Add a payout with the first line of its history."""
+    status = PayoutStatus(payout.status)
+    session.add(payout)
+    session.add(PayoutEvent(payout_id=payout.id, status=status))
+    enqueue(session, *payout_events([payout], status))
+
+
 def move(
     session: AsyncSession,
-    payouts: Iterable[Payout],
+    payouts: Sequence[Payout],
     status: PayoutStatus,
     *,
     clock: Clock,
@@ -44,6 +54,7 @@ def move(
         payout.reason_code = reason_code
         session.add(payout)
         session.add(PayoutEvent(payout_id=payout.id, status=status, detail=detail, at=clock.now()))
+    enqueue(session, *payout_events(payouts, status))
 
 
 async def move_all(
@@ -89,6 +100,7 @@ async def move_all(
     await session.execute(
         insert(PayoutEvent).from_select(["payout_id", "status", "detail", "at"], events)
     )
+    enqueue(session, *payout_events(payouts, status))
 
 
 def outcome_of(payout: Payout, *, txid: str | None = None) -> PayoutOutcome:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from sqlalchemy import exists
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.addresses import parse_address
@@ -22,6 +22,7 @@ class PayoutTarget:
     """A valid destination for an asset."""
 
     asset: Asset
+    chain_id: str
     destination: str
     """Canonical form, such as EIP-55."""
 
@@ -33,26 +34,22 @@ async def validate_target(
     Return the asset and the canonical destination.
 
     Raises:
-        UnknownAssetError, AmountOutOfRangeError, InvalidAddressError: As named.
+        UnknownAssetError, InternalAssetError, AmountOutOfRangeError, InvalidAddressError: As named.
         ForbiddenDestinationError: One of our own wallets, or a token contract we know.
     """
-    found = await session.exec(
-        select(Asset, Chain.family)
-        .join(Chain, col(Chain.id) == col(Asset.chain_id))
-        .where(Asset.code == asset_code)
-    )
-    row = found.first()
-    if row is None or not row[0].enabled:
+    asset = await session.get(Asset, asset_code)
+    if asset is None or not asset.enabled:
         msg = f"There is no asset {asset_code!r}."
         raise UnknownAssetError(msg)
-    asset, family = row
-    _check_range(asset, amount_minor)
-    canonical = parse_address(destination, family=family, chain_id=asset.chain_id)
-    await _check_not_ours(session, canonical)
-    return PayoutTarget(asset, canonical)
+    chain = await session.get_one(Chain, asset.home_chain_id)
+    check_range(asset, amount_minor)
+    canonical = parse_address(destination, family=chain.family, chain_id=chain.id)
+    await check_not_ours(session, canonical)
+    return PayoutTarget(asset, chain.id, canonical)
 
 
-def _check_range(asset: Asset, amount_minor: int) -> None:
+def check_range(asset: Asset, amount_minor: int) -> None:
+    """Pass for an amount that may be paid out; raise AmountOutOfRangeError else."""
     least, most = asset.payout_min_minor, asset.payout_max_minor
     if amount_minor < least:
         msg = f"The least payout is {format_units(least, decimals=asset.decimals)} {asset.code}."
@@ -62,7 +59,8 @@ def _check_range(asset: Asset, amount_minor: int) -> None:
         raise AmountOutOfRangeError(msg)
 
 
-async def _check_not_ours(session: AsyncSession, destination: str) -> None:
+async def check_not_ours(session: AsyncSession, destination: str) -> None:
+    """Pass for what is none of our own addresses; raise ForbiddenDestinationError else."""
     found = await session.exec(
         select(
             # By name: the wallet's key is a column that no process but the signer may read.

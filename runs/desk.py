@@ -30,6 +30,7 @@ from domain.runs import (
     numbers_in,
     parse_lines,
 )
+from events.outbox import publish
 from infra.database import Database
 from models.runs import PayoutRun, RunCancellationRecord, RunDecision
 from runs.approvals import (
@@ -40,6 +41,7 @@ from runs.approvals import (
     requirement_of,
 )
 from runs.moves import check_all, content_hash, counts_of, give_back, locked_pages, move_lines
+from runs.news import run_event
 from runs.screening import screen_lines
 from runs.starting import freeze
 
@@ -232,6 +234,7 @@ class PostgresRunDesk:
             status = _status_of(counts)
             if run.status != status:
                 run.status, run.updated_at = status, self._clock.now()
+                await publish(session, run_event(run))
             if status == RunStatus.FINISHED:
                 run.finished_at = run.finished_at or self._clock.now()
         return RunStanding(run.id, RunStatus(run.status), counts)

@@ -13,11 +13,17 @@ from typing import BinaryIO, Final
 from psycopg import AsyncConnection
 from sqlalchemy import Column, Insert, MetaData, Table, func, insert, text, update
 from sqlalchemy import select as any_select
-from sqlmodel import col, select
+from sqlmodel import select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.errors import ConflictError, FaultyLine, InvalidUploadError, UnknownAssetError
+from domain.errors import (
+    ConflictError,
+    FaultyLine,
+    InternalAssetError,
+    InvalidUploadError,
+    UnknownAssetError,
+)
 from domain.ids import PAYOUT_RUN, new_id
 from domain.money import UINT256_MAX
 from domain.payouts import Priority
@@ -117,16 +123,14 @@ class RunUploads:
 
     @staticmethod
     async def _asset(session: AsyncSession, code: str, *, at: int) -> tuple[Asset, Chain]:
-        found = await session.exec(
-            select(Asset, Chain)
-            .join(Chain, col(Chain.id) == col(Asset.chain_id))
-            .where(Asset.code == code, col(Asset.enabled))
-        )
-        row = found.first()
-        if row is None:
+        asset = await session.get(Asset, code)
+        if asset is None or not asset.enabled:
             fault = FaultyLine(at, UnknownAssetError.code, "There is no such asset.")
             raise InvalidUploadError("The asset is not known.", lines=[fault], line_count=1)
-        return row
+        if asset.chain_id is None:
+            fault = FaultyLine(at, InternalAssetError.code, "The asset is on no chain.")
+            raise InvalidUploadError("The asset cannot be paid out.", lines=[fault], line_count=1)
+        return asset, await session.get_one(Chain, asset.chain_id)
 
     def _run(
         self, upload: Upload, totals: RunTotals, *, run_id: str, asset: Asset, problem_count: int
@@ -138,7 +142,7 @@ class RunUploads:
             principal=upload.principal_id,
             name=upload.name,
             asset=asset.code,
-            chain_id=asset.chain_id,
+            chain_id=asset.home_chain_id,
             priority=upload.priority,
             content_sha256=upload.sha256,
             line_count=totals.line_count,

@@ -18,8 +18,8 @@ from models.chain_transactions import (
     ChainTransactionKind,
 )
 from models.wallets import BlockchainWallet, Chain
-from signing.own_transfers import check_own_transfer
-from signing.payouts import check_payouts
+from signing.own_transfers import check_own_transfer, check_redeemed
+from signing.payouts import check_payouts, check_pocket_spend
 
 GAS_LIMIT_MAX = 1_000_000
 """No transfer we know needs more; a higher limit would only burn money."""
@@ -48,6 +48,9 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
             _require(row.amount_minor == 0, "a filler moves money")
         case ChainTransactionKind.PAYOUT:
             await check_payouts(session, row, chain)
+        case ChainTransactionKind.POCKET_SPEND:
+            await check_pocket_spend(session, row, attempt, chain)
+            await check_redeemed(session, row)
         case ChainTransactionKind.TOKEN_APPROVAL:
             _require(row.amount_minor == 0, "an allowance moves money")
             _require(row.destination is not None, "an allowance for nobody")

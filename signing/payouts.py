@@ -13,15 +13,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import SigningRefusedError
 from domain.ids import HOLD, derived_id
-from domain.payouts import DecisionKind, PayoutStatus, approved_content_hash
+from domain.payouts import DecisionKind, PayoutStatus
+from domain.pockets import Route
 from domain.policy import is_satisfied, parse_policy, requirement
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
-from models.chain_transactions import ChainTransaction
+from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.deposits import ChainAddress
 from models.identity import Role, User
 from models.ledger import Hold, HoldStatus, LedgerTransaction
 from models.payouts import ApprovalDecision, Payout, Policy
 from models.wallets import Asset, BlockchainWallet, Chain
+from signing.pockets import check_funded_pockets, check_spend, content_of
 from signing.runs import check_lines
 
 
@@ -44,11 +46,35 @@ async def check_payouts(session: AsyncSession, row: ChainTransaction, chain: Cha
     require(asset.enabled and asset.chain_id == row.chain_id, "asset is not enabled here")
     for payout in payouts:
         _check_one(row, payout)
-    await _check_not_ours(session, payouts)
+    await _check_not_ours(session, [p for p in payouts if p.route == Route.PAYOUT])
+    await check_funded_pockets(session, [p for p in payouts if p.route != Route.PAYOUT])
     await _check_not_given_back(session, payouts)
     await _check_money(session, [p for p in payouts if p.run_id is None])
     await _check_approvals(session, [p for p in payouts if p.run_id is None])
     await check_lines(session, [p for p in payouts if p.run_id is not None])
+
+
+async def check_pocket_spend(
+    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt, chain: Chain
+) -> None:
+    """
+    Refuse a transaction that pays with a pocket anything but one transfer of its user's.
+
+    Raises:
+        SigningRefusedError: With the reason.
+    """
+    payouts = await payouts_in(session, row)
+    require(len(payouts) == 1, f"{len(payouts)} payouts")
+    require(row.disperse_address is None, "a contract with a pocket's money")
+    (payout,) = payouts
+    await check_spend(session, row, payout=payout, attempt=attempt, chain=chain)
+    asset = await session.get_one(Asset, row.asset)
+    require(asset.enabled and asset.chain_id == row.chain_id, "asset is not enabled here")
+    await _check_not_given_back(session, payouts)
+    require(payout.hold_id == derived_id(HOLD, payout.id), "another payout's hold")
+    if payout.route == Route.SEND:
+        await _check_not_ours(session, payouts)
+        await _check_approvals(session, payouts)
 
 
 async def payouts_in(session: AsyncSession, row: ChainTransaction) -> Sequence[Payout]:
@@ -61,6 +87,7 @@ async def payouts_in(session: AsyncSession, row: ChainTransaction) -> Sequence[P
 
 def _check_one(row: ChainTransaction, payout: Payout) -> None:
     require(payout.status == PayoutStatus.BATCHED, f"payout is {payout.status}")
+    require(payout.route in (Route.PAYOUT, Route.FUND), f"a {payout.route} by the hot wallet")
     require(payout.chain_id == row.chain_id, "another chain")
     require(payout.asset == row.asset, "another asset")
     require(row.destination in (None, payout.destination), "another destination")
@@ -103,6 +130,8 @@ async def _check_money(session: AsyncSession, payouts: Sequence[Payout]) -> None
             and hold.status == HoldStatus.CAPTURED
             and hold.captured_minor == payout.amount_minor + payout.fee_minor
             and (hold.owner, hold.asset) == (payout.user_id, payout.asset)
+            # What a pocket holds is paid by that pocket, and not by the hot wallet.
+            and hold.pocket is None
         )
         require(is_captured, "its money is not in flight")
 
@@ -141,17 +170,12 @@ def _check_decisions(
     needed = requirement(
         parse_policy(policy.document), asset=payout.asset, amount_minor=payout.amount_minor
     )
-    content = approved_content_hash(
-        payout_id=payout.id,
-        asset=payout.asset,
-        amount_minor=payout.amount_minor,
-        destination=payout.destination,
-    )
+    content = content_of(payout)
     approvers: list[str] = []
     for decision, roles in decisions:
         require(decision.decision != DecisionKind.REJECT, "an approver rejected it")
         require(decision.payout_hash == content, "something else was approved")
-        if Role.APPROVER in roles:
+        if Role.APPROVER in roles and decision.decision == DecisionKind.APPROVE:
             approvers.append(decision.approver_id)
     enough = is_satisfied(needed, requester=payout.user_id, approvers=approvers)
     require(enough, f"{len(approvers)} of {needed.approvals} approvals")

@@ -9,7 +9,7 @@ from api.problems import SESSION_PROBLEMS, problem_responses
 from api.schemas.chains import fee_rate_view
 from api.schemas.fees import FeeEstimateView, FeesView
 from api.schemas.payouts import AssetText
-from domain.errors import UnknownAssetError, ValidationError
+from domain.errors import InternalAssetError, UnknownAssetError, ValidationError
 from domain.payouts import Priority
 from models.chain_transactions import ChainHead
 from models.wallets import Asset, Chain
@@ -19,7 +19,10 @@ router = APIRouter(prefix="/v1", tags=["payouts"])
 
 
 @router.get(
-    "/fees", responses=problem_responses(*SESSION_PROBLEMS, UnknownAssetError, ValidationError)
+    "/fees",
+    responses=problem_responses(
+        *SESSION_PROBLEMS, UnknownAssetError, InternalAssetError, ValidationError
+    ),
 )
 async def estimate_fees(
     asset: Annotated[AssetText, Query()], principal: ReadPrincipal, state: State
@@ -31,7 +34,7 @@ async def estimate_fees(
         if found is None or not found.enabled:
             msg = f"There is no asset {asset!r}."
             raise UnknownAssetError(msg)
-        chain = await session.get_one(Chain, found.chain_id)
+        chain = await session.get_one(Chain, found.home_chain_id)
         head = await session.get(ChainHead, chain.id)
     waits_ms = {
         Priority.ECONOMY: chain.economy_wait_ms,

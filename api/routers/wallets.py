@@ -174,13 +174,13 @@ async def _hot_wallet(session: AsyncSession, wallet: BlockchainWallet) -> HotWal
     )
 
 
-def _asset(asset: Asset, chain: Chain) -> AssetView:
+def _asset(asset: Asset, chain: Chain | None) -> AssetView:
     most = asset.payout_max_minor
     return AssetView(
         code=asset.code,
         name=asset.name,
         chain_id=asset.chain_id,
-        chain_name=chain.name,
+        chain_name=chain.name if chain else None,
         kind=asset.kind,
         contract_address=asset.contract_address,
         decimals=asset.decimals,

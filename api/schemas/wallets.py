@@ -12,8 +12,11 @@ class AssetView(Answer):
 
     code: str = Field(examples=["ETH"])
     name: str
-    chain_id: str = Field(description="CAIP-2.", examples=["eip155:1"])
-    chain_name: str
+    chain_id: str | None = Field(
+        description="CAIP-2; null for what is in our books, or at a gateway, alone.",
+        examples=["eip155:1"],
+    )
+    chain_name: str | None
     kind: str
     contract_address: str | None
     decimals: int = Field(description="Minor units per whole unit, as a power of ten.")

@@ -27,6 +27,12 @@ class UnknownAssetError(RequestError):
     code, http_status, title = "unknown_asset", 422, "Unknown asset"
 
 
+class InternalAssetError(RequestError):
+    """The asset is on no chain: nothing is deposited or paid out in it."""
+
+    code, http_status, title = "internal_asset", 422, "Asset is on no chain"
+
+
 class InvalidAddressError(RequestError):
     """The destination is malformed, has a wrong checksum, or is the zero address."""
 
@@ -73,6 +79,12 @@ class InvalidPolicyError(RequestError):
     """The policy document contradicts itself."""
 
     code, http_status, title = "invalid_policy", 422, "Invalid policy"
+
+
+class InvalidLimitsError(RequestError):
+    """The table of limits contradicts itself."""
+
+    code, http_status, title = "invalid_limits", 422, "Invalid limits"
 
 
 class IdempotencyKeyMissingError(RequestError):

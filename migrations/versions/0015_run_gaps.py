@@ -8,7 +8,7 @@ import sqlmodel
 from alembic import op
 
 revision = '0015'
-down_revision = '0014'
+down_revision = '0024'
 branch_labels = None
 depends_on = None
 

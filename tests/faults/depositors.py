@@ -85,7 +85,7 @@ class Depositors:
         return len(vanished)
 
     async def is_on_chain(self, sent: Sent) -> bool:
-        return await self._is_on_chain(sent.txid, (await self._asset(sent.asset)).chain_id)
+        return await self._is_on_chain(sent.txid, (await self._asset(sent.asset)).home_chain_id)
 
     async def _is_on_chain(self, txid: str, chain_id: str) -> bool:
         if chain_id != BITCOIN_CHAIN:

@@ -5,10 +5,12 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from tests.replay.changed_kyc import CarelessKyc
 from tests.replay.changed_runs import HastyRun, HesitatingRun
 from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
+    HastyWebhook,
     HesitatingDeposit,
     HesitatingPayout,
     ReorderedChainTransaction,
@@ -24,6 +26,13 @@ PATHS = {
     "deposit_forgotten",
     "deposit_rechecked",
     "deposit_reversed",
+    "kyc_approved",
+    "kyc_expired",
+    "kyc_lapsed",
+    "kyc_rejected",
+    "kyc_revoked",
+    "kyc_revoked_later",
+    "kyc_withdrawn",
     "payout_automatic",
     "payout_cancelled",
     "payout_expired",
@@ -49,6 +58,10 @@ PATHS = {
     "sweep",
     "sweep_renewed",
     "watcher",
+    "webhook_dispatcher",
+    "webhook_failed",
+    "webhook_retried",
+    "webhook_taken",
 }
 
 
@@ -75,8 +88,10 @@ class TestReplay:
             (HesitatingPayout, "payout_automatic"),
             (HesitatingDeposit, "deposit_credited"),
             (ForgetfulSweep, "sweep"),
+            (HastyWebhook, "webhook_retried"),
             (HesitatingRun, "run_paid"),
             (HastyRun, "run_expired"),
+            (CarelessKyc, "kyc_expired"),
         ],
     )
     async def test_notices_a_workflow_that_was_changed(self, changed: type, path: str) -> None:

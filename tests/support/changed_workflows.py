@@ -11,12 +11,14 @@ with workflow.unsafe.imports_passed_through():
     from domain.deposits import DepositInput, DepositStanding
     from domain.payouts import PayoutOutcome, PayoutRequest
     from domain.ports import SweepPlan
+    from domain.webhooks import DeliveryInput, DeliveryStanding
     from workflows.options import database, patient
 
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 
 @workflow.defn(name="ChainTransactionWorkflow")
@@ -89,3 +91,14 @@ class ForgetfulSweep(SweepWorkflow):
     async def _plan(self) -> SweepPlan:
         plan = await super()._plan()
         return SweepPlan([], plan.interval_s)
+
+
+@workflow.defn(name="WebhookDeliveryWorkflow")
+class HastyWebhook(WebhookDeliveryWorkflow):
+    """Waits before it sends, and so twice."""
+
+    @override
+    @workflow.run
+    async def run(self, request: DeliveryInput) -> DeliveryStanding:
+        await workflow.sleep(timedelta(seconds=1))
+        return await super().run(request)

@@ -31,6 +31,8 @@ from domain.payouts import (
 from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
 from domain.runs import RunDecisionRequest, RunStatus
 from tests.support.clocks import MovableClock
+from tests.support.fake_kyc import KycBooks
+from tests.support.fake_webhooks import FakeWebhooks
 
 
 @dataclass
@@ -145,6 +147,11 @@ class Books:
     sweep_interval_s: int = 3_600
     holds_placed: int = 0
     nonces_given: int = 0
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
+    kyc: KycBooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kyc = KycBooks(self.clock)
 
     def standing(self) -> dict[str, object]:
         """Return what must be the same however often a step was repeated."""
@@ -158,7 +165,9 @@ class Books:
                 for r in self.runs.values()
             ],
             "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
+            "kyc": self.kyc.standing(),
             "unswept": (self.crumbs, self.worthy),
+            "webhooks": self.webhooks.standing(),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
         }
 

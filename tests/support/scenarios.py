@@ -8,16 +8,20 @@ whose histories tell it.
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.client import WorkflowHandle
 
 from domain.deposits import DepositStatus
+from domain.kyc import KycDecisionKind, KycSupply
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.workflow_ids import chain_transaction_workflow_id
+from tests.support.fake_kyc import APPLICANT
 from tests.support.fake_runs import upload
+from tests.support.fake_webhooks import RETRY_S
 from tests.support.fakes import FakeRun
-from tests.support.flows import Flow, operator_on, until
+from tests.support.flows import Flow, events_of, operator_on, until
 from workflows.sweep import SweepWorkflow
 
 Handles = dict[str, WorkflowHandle[Any, Any]]
@@ -231,6 +235,53 @@ async def swept_for_long(flow: Flow) -> Handles:
     return {"sweep_renewed": _first_run(flow, sweeps)}
 
 
+async def webhook_taken(flow: Flow) -> Handles:
+    """An event becomes a delivery, which is taken at the first attempt."""
+    flow.books.webhooks.untold = 1
+    dispatcher, delivery = await dispatched(flow)
+    await delivery.result()
+    return {"webhook_taken": delivery, "webhook_dispatcher": dispatcher}
+
+
+async def webhook_retried(flow: Flow) -> Handles:
+    """Two attempts fail, and the third, hours later, is taken."""
+    flow.books.webhooks.untold, flow.books.webhooks.refusals = 1, 2
+    _, delivery = await dispatched(flow)
+    await _past_retries(flow, delivery, 2)
+    await delivery.result()
+    return {"webhook_retried": delivery}
+
+
+async def webhook_failed(flow: Flow) -> Handles:
+    """Every attempt fails."""
+    flow.books.webhooks.untold, flow.books.webhooks.refusals = 1, -1
+    _, delivery = await dispatched(flow)
+    await _past_retries(flow, delivery, 2)
+    await delivery.result()
+    return {"webhook_failed": delivery}
+
+
+async def dispatched(flow: Flow) -> tuple[WorkflowHandle[Any, Any], WorkflowHandle[Any, Any]]:
+    """Start the dispatcher, and return it with the workflow of the one delivery that it makes."""
+    dispatcher, deliveries = await flow.start_dispatcher(), flow.books.webhooks.deliveries
+    await until(lambda: any(d.is_started for d in deliveries.values()))
+    (delivery_id,) = deliveries
+    return dispatcher, flow.webhook(delivery_id)
+
+
+async def _past_retries(flow: Flow, delivery: WorkflowHandle[Any, Any], count: int) -> None:
+    (row,) = flow.books.webhooks.deliveries.values()
+    for attempts in range(1, count + 1):
+        await until(lambda attempts=attempts: row.attempts == attempts)
+        await until(partial(_is_waiting, delivery))
+        await flow.environment.fast_forward(delivery, timedelta(seconds=RETRY_S + 1))
+
+
+async def _is_waiting(handle: WorkflowHandle[Any, Any]) -> bool:
+    events = await events_of(handle)
+    return events.count("TIMER_STARTED") > events.count("TIMER_FIRED")
+
+
 async def run_paid(flow: Flow) -> Handles:
     """Five lines end in three batches; each batch tells their run once."""
     flow.books.batch_size = 2
@@ -343,6 +394,78 @@ async def _finished(flow: Flow, name: str, run: FakeRun) -> Handles:
     return {name: newest}
 
 
+async def kyc_approved(flow: Flow) -> Handles:
+    """More is asked for, handed in and approved; nothing that it rests on ever expires."""
+    application = await flow.apply(2)
+    await flow.review(application, KycDecisionKind.REQUEST_INFORMATION)
+    application.stored_revision = 2
+    await flow.kyc.supply(KycSupply(application.id, 2), user_id=APPLICANT)
+    await flow.review(application)
+    handle = flow.application(application)
+    await handle.result()
+    return {"kyc_approved": handle}
+
+
+async def kyc_rejected(flow: Flow) -> Handles:
+    application = await flow.apply()
+    await flow.review(application, KycDecisionKind.REJECT)
+    handle = flow.application(application)
+    await handle.result()
+    return {"kyc_rejected": handle}
+
+
+async def kyc_withdrawn(flow: Flow) -> Handles:
+    application = await flow.apply()
+    await flow.kyc.withdraw(application.id, user_id=APPLICANT)
+    handle = flow.application(application)
+    await handle.result()
+    return {"kyc_withdrawn": handle}
+
+
+async def kyc_expired(flow: Flow) -> Handles:
+    """Reviewers are reminded twice; nobody decides."""
+    application = await flow.apply()
+    handle = flow.application(application)
+    for count in (1, 2):
+        await flow.skip(handle, timedelta(days=1))
+        await until(lambda count=count: application.reminders == count)
+    await flow.skip(handle, timedelta(days=28))
+    await handle.result()
+    return {"kyc_expired": handle}
+
+
+async def kyc_lapsed(flow: Flow) -> Handles:
+    """Granted for a hundred days, with a notice before they are over."""
+    expiry = flow.books.clock.now() + timedelta(days=100)
+    application = await flow.apply(documents_expire_at=expiry)
+    handle = flow.application(application)
+    await flow.review(application)
+    for days in (30, 30, 11):
+        await flow.skip(handle, timedelta(days=days))
+    await until(lambda: application.reminders == 1)
+    await flow.skip(handle, timedelta(days=30))
+    await handle.result()
+    return {"kyc_lapsed": handle}
+
+
+async def kyc_revoked(flow: Flow) -> Handles:
+    """An owner lowers a level that is watched, and takes one away whose workflow has ended."""
+    expiry = flow.books.clock.now() + timedelta(days=100)
+    watched = await flow.apply(3, documents_expire_at=expiry)
+    await flow.review(watched)
+    await flow.downgrade(watched, 1)
+    await flow.downgrade(watched, 0)
+    first = flow.application(watched)
+    await first.result()
+    lasting = await flow.apply(2)
+    await flow.review(lasting)
+    await flow.application(lasting).result()
+    await flow.downgrade(lasting, 0)
+    again = flow.application(lasting)
+    await again.result()
+    return {"kyc_revoked": first, "kyc_revoked_later": again}
+
+
 SCENARIOS: tuple[Scenario, ...] = (
     automatic,
     one_approver,
@@ -362,6 +485,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     deposit_rechecked,
     swept,
     swept_for_long,
+    webhook_taken,
+    webhook_retried,
+    webhook_failed,
     run_paid,
     run_refused,
     run_approved,
@@ -372,6 +498,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     run_mended,
     run_rechecked,
     run_for_long,
+    kyc_approved,
+    kyc_rejected,
+    kyc_withdrawn,
+    kyc_expired,
+    kyc_lapsed,
+    kyc_revoked,
 )
 
 

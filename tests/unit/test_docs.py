@@ -14,9 +14,11 @@ from pydantic_settings import BaseSettings
 from sqlmodel import SQLModel
 
 from api.app import create_app
+from api.event_stream import Close
 from api.problems import problem_type
 from cli.main import app as command_line
 from domain.errors import StrongroomError
+from domain.events import KINDS
 from domain.payouts import PayoutStatus
 from domain.policy import ApprovalRule, PayoutLimit, PolicyDocument
 from infra.search_attributes import SEARCH_ATTRIBUTES
@@ -217,6 +219,7 @@ class TestApi:
             temporal_address="unused",
             codec_keys=secret,
             data_keys=secret,
+            webhook_keys=secret,
             public_url="unused",
         )
         paths = create_app(settings).openapi()["paths"]
@@ -271,6 +274,16 @@ class TestStates:
     @pytest.mark.parametrize("kind", ChainTransactionKind)
     def test_name_both_kinds_of_chain_transaction(self, kind: str) -> None:
         assert kind in (REFERENCE / "states.md").read_text()
+
+
+class TestEvents:
+    def test_are_all_listed_in_their_own_words_and_nothing_else(self) -> None:
+        listed = {row[0]: row[1] for row in rows("events.md") if "." in row[0]}
+
+        assert listed == dict(KINDS)
+
+    def test_explain_every_way_in_which_the_stream_ends(self) -> None:
+        assert {str(code.value) for code in Close} <= set(first_cells("events.md"))
 
 
 class TestWorkflows:

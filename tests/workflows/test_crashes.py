@@ -35,6 +35,13 @@ CRASHES: dict[str, Scenario] = {
     "chain.plan_sweeps": scenarios.swept,
     "chain.watch": scenarios.together,
     "deposit.advance": scenarios.reversed_later,
+    "webhook.dispatch": scenarios.webhook_taken,
+    "webhook.attempt": scenarios.webhook_taken,
+    "kyc.advance": scenarios.kyc_expired,
+    "kyc.decide": scenarios.kyc_approved,
+    "kyc.supply": scenarios.kyc_approved,
+    "kyc.withdraw": scenarios.kyc_withdrawn,
+    "kyc.downgrade": scenarios.kyc_revoked,
     "signing.sign_batch": scenarios.automatic,
 }
 """Each activity, and a path that takes it."""

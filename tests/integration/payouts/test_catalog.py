@@ -3,9 +3,16 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from domain.errors import ConflictError, InvalidAddressError
+from deposits.addresses import AddressRequest, issue
+from domain.errors import (
+    ConflictError,
+    InternalAssetError,
+    InvalidAddressError,
+    InvalidUploadError,
+)
 from models.wallets import Asset
 from payouts.catalog import Catalog, apply_catalog, list_assets
+from runs.uploads import RunUploads
 from tests.support.books import CATALOG, TOKEN, Books
 
 
@@ -68,3 +75,55 @@ class TestCatalog:
     def test_refuses_what_makes_no_sense(self, change: dict[str, Any]) -> None:
         with pytest.raises(ValidationError):
             Catalog.model_validate(with_token(**change))
+
+
+INTERNAL = {"code": "ITD", "kind": "internal", "decimals": 6, "name": "Internet dollar"}
+FIAT = {"code": "EUR", "kind": "fiat", "decimals": 2, "name": "Euro"}
+
+
+class TestAssetsOnNoChain:
+    async def test_are_listed_beside_the_others(self, books: Books) -> None:
+        await apply(books, {"assets": [INTERNAL, FIAT]})
+        async with books.worker.transaction() as session:
+            listed = {asset.code: chain for asset, chain in await list_assets(session)}
+        assert (listed["ITD"], listed["EUR"]) == (None, None)
+        assert listed["ETH"] is not None
+
+    async def test_are_not_paid_out(self, books: Books) -> None:
+        await apply(books, {"assets": [INTERNAL]})
+        accepted = await books.freeze(asset="ITD", amount_minor=5)
+        assert accepted.reason_code == "internal_asset"
+        assert "no chain" in str(accepted.reason)
+
+    async def test_have_no_addresses(self, books: Books) -> None:
+        await apply(books, {"assets": [INTERNAL]})
+        request = AddressRequest("u1", "ITD", None, "u1", "key")
+        async with books.owner.transaction() as session:
+            with pytest.raises(InternalAssetError):
+                await issue(session, request, clock=books.clock)
+
+    async def test_are_in_no_file_of_payouts(self, books: Books) -> None:
+        await apply(books, {"assets": [INTERNAL]})
+        async with books.owner.transaction() as session:
+            with pytest.raises(InvalidUploadError) as refused:
+                await RunUploads._asset(session, "ITD", at=1)
+        assert [line.code for line in refused.value.lines] == ["internal_asset"]
+
+    async def test_never_move_to_a_chain(self, books: Books) -> None:
+        await apply(books, {"assets": [INTERNAL]})
+        with pytest.raises(ConflictError):
+            await apply(
+                books, {"assets": [{**INTERNAL, "kind": "native", "chain_id": "eip155:31337"}]}
+            )
+
+    @pytest.mark.parametrize(
+        "asset",
+        [
+            {**INTERNAL, "chain_id": "eip155:31337"},
+            {**INTERNAL, "kind": "native"},
+            {**FIAT, "code": "Euro"},
+        ],
+    )
+    def test_are_refused_where_kind_and_chain_disagree(self, asset: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError):
+            Catalog.model_validate({"assets": [asset]})
