@@ -170,7 +170,7 @@ def wallet_worker(
     purchases = PurchaseActivities(
         PostgresPurchaseDesk(process.database, CLOCK), TemporalNotifier(process.client)
     )
-    pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK))
+    pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK, screener(process)))
     terms = kyc_terms or KycTerms()
     kyc = KycActivities(PostgresKycDesk(process.database, CLOCK, terms=terms))
     return Worker(

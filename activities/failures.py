@@ -55,8 +55,8 @@ async def tried_for_ever[T](step: Awaitable[T]) -> T:
     """
     Let a step that answers nobody be tried until an operator has mended the cause.
 
-    If it refused for good its workflow would fail with it, and nobody would ever give back what is
-    overdue or see how it ended. Meanwhile ``explain`` says what is overdue.
+    If it refused for good its workflow would fail with it, and nobody would ever finish what it is
+    about or give back what is overdue. Meanwhile ``explain`` says what of payouts is overdue.
     """
     try:
         return await step

@@ -6,13 +6,14 @@ ledger, and is kept until the commit. A unit of work that reserves more than onc
 order of user and operation. Giving back locks nothing, so it may come at any time.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, literal, or_
+from sqlalchemy import Select, bindparam, func, literal, or_, true
 from sqlalchemy import select as any_select
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import InvariantError, LimitExceededError
@@ -139,6 +140,23 @@ async def give_back_part(
         .where(col(LimitUsage.resource_id) == resource_id, col(LimitUsage.times) > 0)
         .limit(1),
     )
+
+
+async def give_back_each(
+    session: AsyncSession, resource_id: str, amounts_minor: Mapping[str, int]
+) -> None:
+    """Do as ``give_back_part``, for many parts of one resource at once, each of one time."""
+    keys = bindparam("keys", [f"part:{key}" for key in amounts_minor], ARRAY(String))
+    amounts = bindparam("amounts", list(amounts_minor.values()), ARRAY(MINOR_UNITS))
+    parts = func.unnest(keys, amounts).table_valued("key", "minor").render_derived(name="parts")
+    whose = (
+        any_select(*_WHOSE)
+        .where(col(LimitUsage.resource_id) == resource_id, col(LimitUsage.times) > 0)
+        .limit(1)
+        .subquery("whose")
+    )
+    given = (-parts.c.minor, literal(-1), func.clock_timestamp())
+    await _insert(session, any_select(parts.c.key, *whose.c, *given).join(whose, true()))
 
 
 _WHOSE_NAMES = ("user_id", "operation", "asset", "hold_id", "resource_id", "at")

@@ -7,6 +7,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.pockets import Route
 from domain.ports import AddressScreener
 from domain.screening import ANSWER_GOOD_FOR
 from infra.database import Database
@@ -82,7 +83,9 @@ async def _paid(session: AsyncSession, rows: Sequence[str]) -> dict[str, set[str
     """Return whom these transactions pay, by chain."""
     found = await session.exec(
         select(Payout.chain_id, Payout.destination).where(
-            col(Payout.chain_transaction_id).in_(rows)
+            col(Payout.chain_transaction_id).in_(rows),
+            # To and from a user's own pocket nobody is paid.
+            col(Payout.route).in_([Route.PAYOUT, Route.SEND]),
         )
     )
     paid: dict[str, set[str]] = {}

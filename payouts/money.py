@@ -21,7 +21,7 @@ from domain.pockets import OF_POCKETS
 from domain.policy import LimitReservation
 from ledger import rules
 from ledger.posting import Posting
-from limits.reservation import give_back, give_back_part
+from limits.reservation import give_back, give_back_each, give_back_part
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
 from payouts import pocket_money
@@ -126,17 +126,14 @@ async def _lines_released(
 
 
 async def _give_back(session: AsyncSession, in_flight: Iterable[Payout]) -> None:
+    of_runs: dict[str, dict[str, int]] = {}
     for payout in in_flight:
         if payout.run_id is None:
             await give_back(session, payout.id)
         else:
-            await give_back_part(
-                session,
-                payout.run_id,
-                key=f"{payout.id}:return",
-                amount_minor=payout.amount_minor,
-                times=1,
-            )
+            of_runs.setdefault(payout.run_id, {})[f"{payout.id}:return"] = payout.amount_minor
+    for run_id, amounts_minor in of_runs.items():
+        await give_back_each(session, run_id, amounts_minor)
 
 
 async def release_posting(

@@ -99,6 +99,7 @@ PAY_PROBLEMS = (
     IdempotencyKeyReusedError,
     AmountOutOfRangeError,
     UnknownAssetError,
+    InternalAssetError,
     InvalidAddressError,
     ForbiddenDestinationError,
     InsufficientAvailableBalanceError,
