@@ -1,5 +1,6 @@
 """The one place where our errors become Temporal's."""
 
+from collections.abc import Awaitable
 from typing import Any, override
 
 from temporalio import activity
@@ -8,8 +9,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from domain.errors import StrongroomError, TransientError
 
-REFUSING_STEPS = ("payout.", "run.")
-"""Prefixes of the activities whose refusal is an answer to a request."""
+REFUSING_STEPS = ("payout.", "run.", "purchase.", "kyc.")
+"""Prefixes of the activities whose refusal is an answer to a request; see ``tried_for_ever``."""
 
 
 class FailureInterceptor(Interceptor):
@@ -48,3 +49,16 @@ def application_error(error: StrongroomError, *, may_refuse: bool) -> Applicatio
             ApplicationErrorCategory.BENIGN if is_waiting else ApplicationErrorCategory.UNSPECIFIED
         ),
     )
+
+
+async def tried_for_ever[T](step: Awaitable[T]) -> T:
+    """
+    Let a step that answers nobody be tried until an operator has mended the cause.
+
+    If it refused for good its workflow would fail with it, and nobody would ever give back what is
+    overdue or see how it ended. Meanwhile ``explain`` says what is overdue.
+    """
+    try:
+        return await step
+    except StrongroomError as error:
+        raise application_error(error, may_refuse=False) from error

@@ -1,11 +1,8 @@
 """Activities on bulk payouts: each is one unit of work and may be repeated."""
 
-from collections.abc import Awaitable
-
 from temporalio import activity
 
-from activities.failures import application_error
-from domain.errors import StrongroomError
+from activities.failures import tried_for_ever
 from domain.payouts import OperatorAction, PayoutOutcome
 from domain.ports import OutgoingLog, RunDesk
 from domain.runs import RunAcceptance, RunCancellation, RunDecisionRequest, RunStanding, RunStart
@@ -37,12 +34,12 @@ class RunActivities:
     @activity.defn(name="run.expire")
     async def expire(self, run_id: str) -> RunStanding:
         """Give back what nobody decided on in time."""
-        return await _tried_for_ever(self._desk.expire(run_id))
+        return await tried_for_ever(self._desk.expire(run_id))
 
     @activity.defn(name="run.advance")
     async def advance(self, run_id: str) -> RunStanding:
         """Finish the run if every line has ended."""
-        return await _tried_for_ever(self._desk.advance(run_id))
+        return await tried_for_ever(self._desk.advance(run_id))
 
     @activity.defn(name="run.refund_line")
     async def refund_line(self, action: OperatorAction) -> PayoutOutcome:
@@ -53,16 +50,3 @@ class RunActivities:
     async def retry_line(self, action: OperatorAction) -> PayoutOutcome:
         """Put a line whose chain transaction was given up into another batch."""
         return await self._log.retry(action)
-
-
-async def _tried_for_ever[T](step: Awaitable[T]) -> T:
-    """
-    Let a step that answers nobody be tried until an operator has mended the cause.
-
-    If it refused for good the run's workflow would fail with it, and nobody would ever finish the
-    run or give back what is overdue.
-    """
-    try:
-        return await step
-    except StrongroomError as error:
-        raise application_error(error, may_refuse=False) from error

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from deposits.depth import Depth, depth_of
 from deposits.freezes import freeze, thaw
 from deposits.history import move
+from deposits.purchased import purchase_of
 from domain.clock import Clock
 from domain.deposits import DepositStanding, DepositStatus
 from infra.database import Database
@@ -45,7 +46,8 @@ class PostgresDepositDesk:
                 await self._reverse(session, deposit)
             elif not deposit.is_booked and deposit.asset is not None and depth.is_enough:
                 await self._credit(session, deposit)
-            return _standing(deposit, depth)
+            purchase_id = await purchase_of(session, deposit)
+            return _standing(deposit, depth, purchase_id=purchase_id)
 
     async def _credit(self, session: AsyncSession, deposit: ChainDeposit) -> None:
         deposit.credits += 1
@@ -75,13 +77,10 @@ async def _posting(
 ) -> Posting:
     address = await session.get_one(ChainAddress, deposit.address_id)
     is_pocket = address.purpose == AddressPurpose.POCKET
-    owner = chart.available(deposit.user_id)
-    if is_pocket:
-        owner = chart.onchain(deposit.user_id, deposit.chain_id)
     return rule(
         deposit_id=deposit.id,
         credit=deposit.credits,
-        target=owner if deposit.reason_code is None else chart.UNCLAIMED,
+        target=await _target(session, deposit, is_pocket=is_pocket),
         chain_id=deposit.chain_id,
         asset=str(deposit.asset),
         amount_minor=deposit.amount_minor,
@@ -90,7 +89,18 @@ async def _posting(
     )
 
 
-def _standing(deposit: ChainDeposit, depth: Depth) -> DepositStanding:
+async def _target(session: AsyncSession, deposit: ChainDeposit, *, is_pocket: bool) -> str:
+    """Return whose it is: what a purchase waits for is nobody's balance until it is converted."""
+    if deposit.reason_code is not None:
+        return chart.UNCLAIMED
+    if is_pocket:
+        return chart.onchain(deposit.user_id, deposit.chain_id)
+    if await purchase_of(session, deposit) is not None:
+        return chart.purchase_clearing(deposit.chain_id)
+    return chart.available(deposit.user_id)
+
+
+def _standing(deposit: ChainDeposit, depth: Depth, *, purchase_id: str | None) -> DepositStanding:
     is_waiting = (
         not deposit.is_booked
         and deposit.asset is not None
@@ -104,4 +114,5 @@ def _standing(deposit: ChainDeposit, depth: Depth) -> DepositStanding:
         confirmations=depth.confirmations,
         confirmations_required=deposit.confirmations_required,
         is_waiting=is_waiting,
+        purchase_id=purchase_id,
     )

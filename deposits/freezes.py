@@ -36,6 +36,25 @@ async def thaw(session: AsyncSession, deposit: ChainDeposit, *, clock: Clock) ->
     )
 
 
+async def freeze_buyer(
+    session: AsyncSession, *, purchase_id: str, user_id: str, posting: int, clock: Clock
+) -> None:
+    """Freeze a customer because a payment of theirs was taken back by a card network."""
+    freeze_id = derived_id(FREEZE, purchase_id, str(posting))
+    session.add(
+        UserFreeze(id=freeze_id, user_id=user_id, purchase_id=purchase_id, created_at=clock.now())
+    )
+
+
+async def thaw_buyer(session: AsyncSession, purchase_id: str, *, clock: Clock) -> None:
+    """Lift what the clawback of this purchase froze: its payment came back."""
+    await session.execute(
+        update(UserFreeze)
+        .where(col(UserFreeze.purchase_id) == purchase_id, col(UserFreeze.lifted_at).is_(None))
+        .values(lifted_at=clock.now())
+    )
+
+
 async def lift(session: AsyncSession, user_id: str, *, by: str, at: datetime) -> int:
     """Lift every freeze of a customer by an operator's hand; return how many there were."""
     result = await session.execute(

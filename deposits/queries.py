@@ -129,8 +129,12 @@ async def deposit_progress(
 
 async def postings_of(session: AsyncSession, deposit: ChainDeposit) -> list[StatementLine]:
     """Return what the books did with a deposit, oldest first; our own side of it left out."""
-    onchain = chart.onchain(deposit.user_id, deposit.chain_id)
-    codes = (chart.available(deposit.user_id), onchain, chart.UNCLAIMED)
+    codes = (
+        chart.available(deposit.user_id),
+        chart.onchain(deposit.user_id, deposit.chain_id),
+        chart.UNCLAIMED,
+        chart.purchase_clearing(deposit.chain_id),
+    )
     found = await session.exec(
         select(LedgerEntry, LedgerTransaction, LedgerAccount.code)
         .join(LedgerTransaction, col(LedgerTransaction.id) == col(LedgerEntry.transaction_id))

@@ -53,6 +53,8 @@ class DepositStanding:
     confirmations_required: int
     is_waiting: bool
     """Something is still expected: a block, or the depth that the amount asks for."""
+    purchase_id: str | None = None
+    """The purchase that it pays, which is told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,13 @@ CHAIN_TRANSACTION, CHAIN_BATCH, ATTEMPT = "ctx", "cbt", "att"
 HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
 ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
 PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
+TRANSFER, MONEY_REQUEST = "tfr", "mrq"
+EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
+QUOTE, PURCHASE, PURCHASE_REFUND = "quo", "pur", "prf"
 POCKET, POCKET_TRANSFER = "pkt", "ptr"
 KYC_APPLICATION = "kya"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
+PAYOUT_RUN, BOOK_ENTRY, ACTION = "run", "bok", "act"
 
 
 def new_id(prefix: str) -> str:

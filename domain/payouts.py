@@ -74,6 +74,8 @@ class PayoutRequest:
     destination: str
     note: str | None = None
     priority: Priority = Priority.NORMAL
+    retry_of: str | None = None
+    """The payout that it pays again: a line of a run that the chain did not pay."""
 
     @property
     def amount_minor(self) -> int:

@@ -414,6 +414,10 @@ class WorkflowNotifier(Protocol):
         """Signal each deposit's workflow that there is something to do, starting it if need be."""
         ...
 
+    async def purchases_moved(self, purchase_ids: Sequence[str]) -> None:
+        """Do the same for each purchase's workflow."""
+        ...
+
 
 class ChainRunner(Protocol):
     """The steps of a batch that ask a node."""

@@ -1,6 +1,7 @@
 """Signals to running workflows, sent from activities so that their histories stay short."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from temporalio.client import Client
@@ -10,22 +11,30 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.deposits import DepositInput
 from domain.errors import WorkflowEngineUnavailableError
 from domain.payouts import PayoutOutcome
+from domain.purchases import PurchaseInput
+from domain.webhooks import DeliveryInput
 from domain.workflow_ids import (
     BATCH_MOVED_SIGNAL,
     DEPOSIT_MOVED_SIGNAL,
     DEPOSIT_WORKFLOW,
     PAYOUT_FINISHED_SIGNAL,
+    PURCHASE_MOVED_SIGNAL,
+    PURCHASE_WORKFLOW,
     RUN_MOVED_SIGNAL,
     WALLET_QUEUE,
+    WEBHOOK_DELIVERY_WORKFLOW,
     chain_transaction_workflow_id,
     deposit_workflow_id,
     payout_run_workflow_id,
     payout_workflow_id,
+    purchase_workflow_id,
+    webhook_delivery_workflow_id,
 )
 
 SIGNALS_AT_ONCE = 16
@@ -64,6 +73,46 @@ class TemporalNotifier:
     async def deposits_moved(self, deposit_ids: Sequence[str]) -> None:
         """Signal each deposit's workflow, starting it where none runs."""
         await asyncio.gather(*(self._move_deposit(deposit_id) for deposit_id in deposit_ids))
+
+    async def purchases_moved(self, purchase_ids: Sequence[str]) -> None:
+        """Signal each purchase's workflow, starting it where none runs."""
+        await asyncio.gather(*(self._move_purchase(purchase_id) for purchase_id in purchase_ids))
+
+    async def _move_purchase(self, purchase_id: str) -> None:
+        async with self._gate:
+            try:
+                # As with deposits: a dispute may come months after the purchase's run has ended.
+                await self._client.start_workflow(
+                    PURCHASE_WORKFLOW,
+                    PurchaseInput(purchase_id),
+                    id=purchase_workflow_id(purchase_id),
+                    task_queue=WALLET_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    start_signal=PURCHASE_MOVED_SIGNAL,
+                    static_summary=f"purchase {purchase_id}",
+                )
+            except RPCError as error:
+                raise WorkflowEngineUnavailableError from error
+
+    async def webhooks_due(self, delivery_ids: Sequence[str]) -> None:
+        """Start the workflow of each delivery, unless it was started before."""
+        await asyncio.gather(*(self._start_webhook(delivery_id) for delivery_id in delivery_ids))
+
+    async def _start_webhook(self, delivery_id: str) -> None:
+        async with self._gate:
+            # Started before, by whoever died before they noted it: it runs or has run.
+            with contextlib.suppress(WorkflowAlreadyStartedError):
+                try:
+                    await self._client.start_workflow(
+                        WEBHOOK_DELIVERY_WORKFLOW,
+                        DeliveryInput(delivery_id),
+                        id=webhook_delivery_workflow_id(delivery_id),
+                        task_queue=WALLET_QUEUE,
+                        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                        static_summary=f"webhook {delivery_id}",
+                    )
+                except RPCError as error:
+                    raise WorkflowEngineUnavailableError from error
 
     async def _move_deposit(self, deposit_id: str) -> None:
         async with self._gate:

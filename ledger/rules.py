@@ -6,11 +6,35 @@ step of a payout or of a chain transaction is posted once.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from domain.policy import LimitReservation
 from ledger import chart
 from ledger.posting import Entry, HoldChange, HoldOperation, Posting
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseAccounts:
+    """Between which accounts the money of one purchase moves."""
+
+    user_id: str
+    pay_asset: str
+    asset: str
+    """What is bought."""
+    cash: str
+    """Where payments come from: clearing of their chain, or our money at the gateway."""
+    rest: str
+    """Whose the part is that buys nothing: the customer's, or owed back through the gateway."""
+
+
+@dataclass(frozen=True, slots=True)
+class PurchaseMove:
+    """By how much a purchase's books move; negative where something is taken back."""
+
+    cash_minor: int
+    rest_minor: int
+    credited_minor: int
 
 
 def move(source: str, target: str, asset: str, amount_minor: int) -> tuple[Entry, ...]:
@@ -33,6 +57,21 @@ def transfer(
 ) -> Posting:
     """Move money between two accounts."""
     return Posting(key, "transfer", None, move(source, target, asset, amount_minor), at)
+
+
+def user_transfer(
+    *,
+    transfer_id: str,
+    sender_id: str,
+    recipient_id: str,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+) -> Posting:
+    """Send money from one customer to another; the database takes it from the API in this form."""
+    source, target = chart.available(sender_id), chart.available(recipient_id)
+    entries = move(source, target, asset, amount_minor)
+    return Posting(f"{transfer_id}:transfer", "user_transfer", transfer_id, entries, at)
 
 
 def deposit(
@@ -332,6 +371,7 @@ def unexplained_outflow(
     asset: str,
     outflow_minor: int,
     at: datetime,
+    part: str | None = None,
 ) -> Posting:
     """
     Keep the books equal to a chain that moved what nobody asked for.
@@ -340,8 +380,66 @@ def unexplained_outflow(
     settled.
 
     ``outflow_minor`` is what left our wallet beyond what was booked, negative if less did. It goes
-    to ``suspense``, where an operator finds it.
+    to ``suspense``, where an operator finds it. ``part`` names one of several that are posted apart
+    because they would cancel each other out.
     """
     entries = move(chart.SUSPENSE, payer, asset, outflow_minor)
     key = f"{chain_transaction_id}:unexplained:{settlement}"
+    if part is not None:
+        key += f":{part}"
     return Posting(key, "unexplained_outflow", chain_transaction_id, entries, at)
+
+
+def purchase_credit(
+    *,
+    purchase_id: str,
+    posting: int,
+    accounts: PurchaseAccounts,
+    paid: PurchaseMove,
+    at: datetime,
+) -> Posting:
+    """A payment came in: what it bought is issued, and the payment is ours but for the rest."""
+    key = f"{purchase_id}:credit:{posting}"
+    return Posting(key, "purchase_credit", purchase_id, _purchased(accounts, paid), at)
+
+
+def purchase_clawback(
+    *,
+    purchase_id: str,
+    posting: int,
+    accounts: PurchaseAccounts,
+    paid: PurchaseMove,
+    at: datetime,
+) -> Posting:
+    """
+    Take back what a payment bought that a chain or a card network took back.
+
+    Besides ``deposit_reversal`` the only rule by which a customer's balance may fall below zero.
+    """
+    key = f"{purchase_id}:clawback:{posting}"
+    return Posting(key, "purchase_clawback", purchase_id, _purchased(accounts, paid), at)
+
+
+def purchase_refund(
+    *,
+    purchase_id: str,
+    posting: int,
+    accounts: PurchaseAccounts,
+    paid: PurchaseMove,
+    at: datetime,
+) -> Posting:
+    """Take back what a payment bought, as far as it is there, and set the payment aside."""
+    key = f"{purchase_id}:refund:{posting}"
+    return Posting(key, "purchase_refund", purchase_id, _purchased(accounts, paid), at)
+
+
+def _purchased(accounts: PurchaseAccounts, paid: PurchaseMove) -> tuple[Entry, ...]:
+    proceeds_minor = paid.cash_minor - paid.rest_minor
+    lines = (
+        (accounts.cash, accounts.pay_asset, -paid.cash_minor),
+        (accounts.rest, accounts.pay_asset, paid.rest_minor),
+        (chart.PURCHASE_PROCEEDS, accounts.pay_asset, proceeds_minor),
+        (chart.mint(accounts.asset), accounts.asset, -paid.credited_minor),
+        (chart.available(accounts.user_id), accounts.asset, paid.credited_minor),
+    )
+    return tuple(Entry(*line) for line in lines if line[2])

@@ -14,8 +14,11 @@ from models import (
     ledger,
     limits,
     payouts,
+    purchases,
     runs,
+    transfers,
     wallets,
+    webhooks,
 )
 
 TABLES = (
@@ -27,8 +30,11 @@ TABLES = (
     ledger,
     limits,
     payouts,
+    purchases,
     runs,
+    transfers,
     wallets,
+    webhooks,
 )
 
 # Only the signer's role may read these columns, so no model maps them; see models.wallets.

@@ -48,6 +48,9 @@ class ChainTransactionStatus(StrEnum):
     """Given up before it was signed, or void: it can never be mined."""
 
 
+UNCLEAR_RECEIPT = "unclear_receipt"
+"""Why a mined transaction is neither confirmed nor reverted: nobody can tell what it did."""
+
 SETTLEABLE = (ChainTransactionStatus.CONFIRMED, ChainTransactionStatus.REVERTED)
 
 
@@ -91,6 +94,10 @@ class ChainTransaction(SQLModel, table=True):
         default=None, sa_column=Column(ARRAY(Integer), nullable=True)
     )
     """Which of its payouts, in order of id from 0, the chain could not pay while it paid others."""
+    failed_booked: list[int] | None = Field(
+        default=None, sa_column=Column(ARRAY(Integer), nullable=True)
+    )
+    """``failed_places`` as the books have them; a reorg can change who fails."""
     parent_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
     """What it waits for: a gas top-up before a sweep, the parent of a fee child."""
     gas_limit: int | None = None
@@ -113,6 +120,8 @@ class ChainTransaction(SQLModel, table=True):
     """What the destination got; a token may charge on the way."""
     received_booked_minor: int = minor_units(default=0)
     """The part of ``received_minor`` that the ledger has, where the destination is ours."""
+    screened_at: datetime | None = timestamp(nullable=True)
+    """When a provider's word on those it pays was last asked for; null where there is none."""
     settled_at: datetime | None = timestamp(nullable=True)
     settlements: int = 0
     """How often it was settled: once, and once more for each reorg that changed something."""

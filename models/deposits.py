@@ -171,6 +171,8 @@ class UserFreeze(SQLModel, table=True):
     user_id: str = Field(foreign_key="app_user.id")
     deposit_id: str | None = Field(default=None, foreign_key="chain_deposit.id")
     """The deposit whose reversal is the reason."""
+    purchase_id: str | None = Field(default=None, foreign_key="purchase.id")
+    """The purchase whose payment was taken back by a card network or a gateway."""
     created_at: datetime = timestamp()
     lifted_at: datetime | None = timestamp(nullable=True)
     lifted_by: str | None = None

@@ -28,7 +28,7 @@ class Scope(StrEnum):
     READ = "read"
     PAYOUTS_WRITE = "payouts:write"
     DEPOSITS_WRITE = "deposits:write"
-    """Asks for deposit addresses; moves no money."""
+    """Asks for deposit addresses, quotes and purchases; nothing leaves by it."""
 
 
 class User(SQLModel, table=True):

@@ -55,6 +55,8 @@ class LedgerTransaction(SQLModel, table=True):
     effective_at: datetime = timestamp()
     recorded_at: datetime = timestamp()
 
+    __table_args__ = (Index("ledger_transaction_recorded", "recorded_at"),)
+
 
 class LedgerEntry(SQLModel, table=True):
     """One line of a ledger transaction; positive credits the account, negative debits it."""

@@ -39,9 +39,13 @@ class Payout(SQLModel, table=True):
     is_alone: bool = False
     """It was in a chain transaction of several that the signer refused; the next is its own."""
     priority: str = "normal"
+    is_denied: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Screening denied its destination when it was about to leave, and has said nothing since."""
     run_id: str | None = Field(default=None, foreign_key="payout_run.id")
     """The bulk upload that it is a line of; such a payout has no workflow of its own."""
     line_number: int | None = None
+    retry_of: str | None = Field(default=None, foreign_key="payout.id")
+    """The line of a run that failed and that it pays again."""
     hold_id: str | None = None
     """Its own, or that of its run."""
     is_captured: bool = False
@@ -82,21 +86,22 @@ class Payout(SQLModel, table=True):
             postgresql_where=text("run_id IS NOT NULL"),
         ),
         Index(
-            "payout_waiting",
-            "chain_id",
-            "user_id",
-            "created_at",
-            "id",
-            postgresql_where=text("status = 'ready' AND priority <> 'urgent'"),
+            "payout_retried_once",
+            "retry_of",
+            unique=True,
+            postgresql_where=text("status IN ('awaiting_approval', 'ready', 'batched', 'settled')"),
         ),
         Index(
-            "payout_urgent",
+            "payout_waiting",
             "chain_id",
+            "asset",
+            "priority",
             "user_id",
             "created_at",
             "id",
-            postgresql_where=text("status = 'ready' AND priority = 'urgent'"),
+            postgresql_where=text("status = 'ready' AND NOT is_denied"),
         ),
+        Index("payout_denied", "chain_id", "destination", postgresql_where=text("is_denied")),
     )
 
 

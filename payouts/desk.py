@@ -45,6 +45,7 @@ from payouts.book import check_in_book
 from payouts.history import begin, locked_payout, move, outcome_of
 from payouts.money import return_postings
 from payouts.policy import PolicyVersion, current_policy
+from payouts.retries import check_retry, lock_failed
 from payouts.screening import PostgresScreener, check_allowed
 from payouts.validation import PayoutTarget, validate_target
 
@@ -80,6 +81,7 @@ class PostgresPayoutDesk:
             AddressDeniedError,
             DestinationNotInBookError,
             DestinationCoolingDownError,
+            PayoutStateError,
         ) as refusal:
             return await self._refuse(request, refusal)
         except RequestError as refusal:
@@ -101,6 +103,9 @@ class PostgresPayoutDesk:
         await check_allowed(self._screener, target.chain_id, target.destination)
         async with self._database.transaction() as session:
             await check_not_frozen(session, request.user_id)
+            if request.retry_of is not None:
+                await lock_failed(session, request)
+                await check_retry(session, request, destination=target.destination)
             policy = await current_policy(session)
             payout = self._new_payout(request, target, policy)
             begin(session, payout)
@@ -155,6 +160,7 @@ class PostgresPayoutDesk:
             destination=target.destination,
             note=request.note,
             priority=request.priority,
+            retry_of=request.retry_of,
             status=PayoutStatus.AWAITING_APPROVAL if is_open else PayoutStatus.READY,
             policy_version=policy.version,
             approvals_required=needed.approvals,
@@ -172,6 +178,8 @@ class PostgresPayoutDesk:
             target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
+            # From the first write on: a refused retry must not meet the one that stands.
+            payout.status = PayoutStatus.REFUSED
             session.add(payout)
             await session.flush()
             move(

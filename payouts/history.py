@@ -63,6 +63,7 @@ async def move_all(
     status: PayoutStatus,
     *,
     clock: Clock,
+    reason_code: str | None = None,
     detail: str | None = None,
 ) -> None:
     """
@@ -70,20 +71,27 @@ async def move_all(
 
     The chain transaction that each names is written too; other changes must be flushed before.
     """
+    if not payouts:
+        return
     now = clock.now()
     ids = bindparam("ids", [payout.id for payout in payouts], ARRAY(String))
     rows = bindparam("rows", [payout.chain_transaction_id for payout in payouts], ARRAY(String))
     new = func.unnest(ids, rows).table_valued("id", "row_id").render_derived(name="new")
     for payout in payouts:
         # The session must not write again, row by row, what is written here at once.
-        committed = {"status": status, "updated_at": now, "reason_code": None}
+        committed = {"status": status, "updated_at": now, "reason_code": reason_code}
         committed["chain_transaction_id"] = payout.chain_transaction_id
         for name, value in committed.items():
             set_committed_value(payout, name, value)
     await session.execute(
         update(Payout)
         .where(col(Payout.id) == new.c.id)
-        .values(status=status, updated_at=now, reason_code=None, chain_transaction_id=new.c.row_id)
+        .values(
+            status=status,
+            updated_at=now,
+            reason_code=reason_code,
+            chain_transaction_id=new.c.row_id,
+        )
         .execution_options(synchronize_session=False)
     )
     events = sa_select(

@@ -10,7 +10,10 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from sqlmodel import col, select
+from sqlalchemy import any_, bindparam, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
@@ -36,9 +39,22 @@ async def dispatch_postings(
     pockets = [p for p in payouts if p.route in OF_POCKETS]
     alone += await pocket_money.dispatch_postings(session, pockets, clock=clock)
     held = [p for p in payouts if p.run_id is not None and not p.is_captured]
-    for line in held:
-        line.is_captured = True
+    if held:
+        await _mark_captured(session, held)
     return alone + [_lines_dispatched(lines, clock) for lines in _by_run(held)]
+
+
+async def _mark_captured(session: AsyncSession, lines: Sequence[Payout]) -> None:
+    """Write at once that these lines' money is in flight."""
+    ids = bindparam("ids", [line.id for line in lines], ARRAY(String))
+    for line in lines:
+        set_committed_value(line, "is_captured", value=True)
+    await session.execute(
+        update(Payout)
+        .where(col(Payout.id) == any_(ids))
+        .values(is_captured=True)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def settle_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:

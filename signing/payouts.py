@@ -24,10 +24,12 @@ from models.ledger import Hold, HoldStatus, LedgerTransaction
 from models.payouts import ApprovalDecision, Payout, Policy
 from models.wallets import Asset, BlockchainWallet, Chain
 from signing.pockets import check_funded_pockets, check_spend, content_of
-from signing.runs import check_lines
+from signing.runs import PaidRuns
 
 
-async def check_payouts(session: AsyncSession, row: ChainTransaction, chain: Chain) -> None:
+async def check_payouts(
+    session: AsyncSession, row: ChainTransaction, chain: Chain, *, runs: PaidRuns
+) -> None:
     """
     Refuse a transaction that pays anything else than payouts which may be paid.
 
@@ -51,7 +53,7 @@ async def check_payouts(session: AsyncSession, row: ChainTransaction, chain: Cha
     await _check_not_given_back(session, payouts)
     await _check_money(session, [p for p in payouts if p.run_id is None])
     await _check_approvals(session, [p for p in payouts if p.run_id is None])
-    await check_lines(session, [p for p in payouts if p.run_id is not None])
+    await runs.check_lines([p for p in payouts if p.run_id is not None])
 
 
 async def check_pocket_spend(

@@ -12,9 +12,10 @@ with workflow.unsafe.imports_passed_through():
     from datetime import timedelta
 
     from activities.deposits import DepositActivities
+    from activities.purchases import PurchaseActivities
     from domain.deposits import DepositInput, DepositStanding, DepositStatus
     from domain.workflow_ids import DEPOSIT_WORKFLOW
-    from workflows.options import database
+    from workflows.options import database, patient
 
 RECHECK = timedelta(hours=1)
 """A deposit that waits looks at the database this often, should a signal ever be lost."""
@@ -52,6 +53,12 @@ class DepositWorkflow:
             **database("book it, or take it back"),
         )
         workflow.set_current_details(_shown(standing))
+        if standing.purchase_id is not None:
+            await workflow.execute_activity_method(
+                PurchaseActivities.tell,
+                standing.purchase_id,
+                **patient("have the purchase that it pays look"),
+            )
         return standing
 
     async def _await_move(self) -> None:

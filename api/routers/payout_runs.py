@@ -271,7 +271,7 @@ async def explain_payout_run(
     """Say in one sentence what the run waits for."""
     async with state.database.transaction() as session:
         detail = await run_detail(session, run_id, user_id=visible_to(principal))
-        explanation = await explain(session, detail)
+        explanation = await explain(session, detail, now=state.clock.now())
     return RunExplanationView(
         run_id=run_id,
         status=RunStatus(detail.run.status),

@@ -177,6 +177,12 @@ class ScreeningUnavailableError(TransientError):
     code, title = "screening_unavailable", "Screening unavailable"
 
 
+class ScreeningOutdatedError(TransientError):
+    """It was screened too long ago to be signed; whoever screens is asked again first."""
+
+    code, title = "screening_outdated", "Screened too long ago"
+
+
 class ScreeningNotFoundError(NotFoundError):
     """Nothing is said of this address."""
 

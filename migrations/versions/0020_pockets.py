@@ -8,7 +8,7 @@ import models.columns
 from migrations.sql import run_file
 
 revision = '0020'
-down_revision = '0019'
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 

@@ -12,15 +12,20 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+from temporalio.client import WorkflowHandle
 from temporalio.converter import DataConverter
 
 from activities import watching
 from infra.processes import run_and_exit
+from tests.support.fake_shop import FakeShop
 from tests.support.fakes import Books
 from tests.support.flows import flow_on
+from tests.support.purchase_flows import PURCHASE_SCENARIOS, purchase_flow_on
 from tests.support.scenarios import SCENARIOS
 from tests.support.temporal import running_temporal
 
@@ -32,19 +37,30 @@ async def record() -> int:
     """Run every scenario on a server that encrypts nothing, and keep what it tells."""
     watching.ROUND_LENGTH = timedelta(milliseconds=50)
     HISTORIES.mkdir(exist_ok=True)
-    names = sys.argv[1:] or [scenario.__name__ for scenario in SCENARIOS]
-    chosen = [scenario for scenario in SCENARIOS if scenario.__name__ in names]
+    names = sys.argv[1:]
     async with running_temporal(DataConverter.default) as environment:
-        for scenario in chosen:
-            async with flow_on(environment, Books()) as flow, asyncio.timeout(TIMEOUT_S):
-                for name, handle in (await scenario(flow)).items():
-                    history = json.loads((await handle.fetch_history()).to_json())
-                    text = json.dumps(history, separators=(",", ":"), sort_keys=True)
-                    # Which process of which machine recorded it is nobody's business.
-                    text = text.replace(f"{os.getpid()}@{socket.gethostname()}", "recorder")
-                    (HISTORIES / f"{name}.json").write_text(text + "\n")
-                    sys.stdout.write(f"{name}: {len(history['events'])} events\n")
+        for scenario in SCENARIOS:
+            if not names or scenario.__name__ in names:
+                async with flow_on(environment, Books()) as flow, asyncio.timeout(TIMEOUT_S):
+                    await _keep(await scenario(flow))
+        for bought in PURCHASE_SCENARIOS:
+            if not names or bought.__name__ in names:
+                async with (
+                    purchase_flow_on(environment, FakeShop()) as shop,
+                    asyncio.timeout(TIMEOUT_S),
+                ):
+                    await _keep(await bought(shop))
     return 0
+
+
+async def _keep(handles: Mapping[str, WorkflowHandle[Any, Any]]) -> None:
+    for name, handle in handles.items():
+        history = json.loads((await handle.fetch_history()).to_json())
+        text = json.dumps(history, separators=(",", ":"), sort_keys=True)
+        # Which process of which machine recorded it is nobody's business.
+        text = text.replace(f"{os.getpid()}@{socket.gethostname()}", "recorder")
+        (HISTORIES / f"{name}.json").write_text(text + "\n")
+        sys.stdout.write(f"{name}: {len(history['events'])} events\n")
 
 
 if __name__ == "__main__":

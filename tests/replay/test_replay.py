@@ -5,11 +5,13 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from tests.replay.changed_kyc import CarelessKyc
 from tests.replay.changed_runs import HastyRun, HesitatingRun
 from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
     HastyPocketTransfer,
+    HastyWebhook,
     HesitatingDeposit,
     HesitatingPayout,
     ReorderedChainTransaction,
@@ -24,7 +26,16 @@ PATHS = {
     "deposit_credited",
     "deposit_forgotten",
     "deposit_rechecked",
+    "deposit_of_purchase",
     "deposit_reversed",
+    "kyc_approved",
+    "kyc_expired",
+    "kyc_lapsed",
+    "kyc_rejected",
+    "kyc_revoked",
+    "kyc_revoked_later",
+    "kyc_withdrawn",
+    "gateway_event",
     "payout_automatic",
     "payout_cancelled",
     "payout_expired",
@@ -45,6 +56,16 @@ PATHS = {
     "pocket_send_renewed",
     "pocket_send_retried",
     "pocket_sent",
+    "purchase_card",
+    "purchase_card_expired",
+    "purchase_card_rechecked",
+    "purchase_cancelled",
+    "purchase_chain",
+    "purchase_clawed_back",
+    "purchase_refunded",
+    "purchase_refused",
+    "purchase_reversed",
+    "rates",
     "run_approved",
     "run_approved_by_lines",
     "run_cancelled",
@@ -60,6 +81,10 @@ PATHS = {
     "sweep",
     "sweep_renewed",
     "watcher",
+    "webhook_dispatcher",
+    "webhook_failed",
+    "webhook_retried",
+    "webhook_taken",
 }
 
 
@@ -86,8 +111,10 @@ class TestReplay:
             (HesitatingPayout, "payout_automatic"),
             (HesitatingDeposit, "deposit_credited"),
             (ForgetfulSweep, "sweep"),
+            (HastyWebhook, "webhook_retried"),
             (HesitatingRun, "run_paid"),
             (HastyRun, "run_expired"),
+            (CarelessKyc, "kyc_expired"),
             (HastyPocketTransfer, "pocket_redeemed"),
         ],
     )

@@ -466,13 +466,8 @@ def _types_of(signature: str) -> list[str]:
 
 @asynccontextmanager
 async def opened_evm_books(url: str, world: EvmWorld) -> AsyncIterator[EvmBooks]:
-    books = EvmBooks(
-        Database(url),
-        Database(as_role(url, "api")),
-        Database(as_role(url, "worker")),
-        Database(as_role(url, "signer")),
-        world,
-    )
+    api, worker, signer = (Database(as_role(url, role)) for role in ("api", "worker", "signer"))
+    books = EvmBooks(Database(url), api, worker, signer, world)
     try:
         await books.open()
         yield books

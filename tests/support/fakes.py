@@ -32,6 +32,8 @@ from domain.pockets import PocketStanding, PocketTransferRequest
 from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
 from domain.runs import RunDecisionRequest, RunStatus
 from tests.support.clocks import MovableClock
+from tests.support.fake_kyc import KycBooks
+from tests.support.fake_webhooks import FakeWebhooks
 
 
 @dataclass
@@ -74,6 +76,7 @@ class FakeRun:
     expires_at: datetime | None = None
     lines: dict[int, FakePayout] = field(default_factory=dict)
     decisions: dict[str, RunDecisionRequest] = field(default_factory=dict)
+    cancellations: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -153,6 +156,11 @@ class Books:
     """How often a spender was asked."""
     holds_placed: int = 0
     nonces_given: int = 0
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
+    kyc: KycBooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kyc = KycBooks(self.clock)
 
     def standing(self) -> dict[str, object]:
         """Return what must be the same however often a step was repeated."""
@@ -166,7 +174,9 @@ class Books:
                 for r in self.runs.values()
             ],
             "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
+            "kyc": self.kyc.standing(),
             "unswept": (self.crumbs, self.worthy),
+            "webhooks": self.webhooks.standing(),
             "pockets": (sorted(self.pockets), self.gas_to_lend),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
         }
