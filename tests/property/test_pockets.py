@@ -60,7 +60,6 @@ class PocketBooks(EvmBooks):
         super().__init__(Database(url), api, worker, signer, world)
         self.chain: FakeChain = world.chain
         self.dies_after: str | None = None
-        self.nonce = 0
 
     async def begin(self) -> None:
         self.contracts = {"USD": await self.chain.token(TokenKind.PLAIN)}
@@ -113,25 +112,26 @@ class PocketBooks(EvmBooks):
                     await self.work()
             case _:
                 await self.chain.reorg(value)
-                self.nonce = await self.chain.account_nonce(self.chain.wallet)
 
     async def gift(self, amount_minor: int) -> None:
         """Have a stranger pay the pocket, if there is one."""
         if (pocket := await self.pocket()) is None:
             return
+        nonce = await self.chain.account_nonce(self.chain.wallet)
+        while (self.chain.wallet, nonce) in self.chain._pool:
+            nonce += 1
         fields = {
             "to": pocket.address,
             "value": amount_minor,
             "gas": PLAIN_GAS,
             "type": 2,
             "chainId": int(CHAIN_ID.removeprefix("eip155:")),
-            "nonce": self.nonce,
+            "nonce": nonce,
             "maxFeePerGas": 50 * GWEI,
             "maxPriorityFeePerGas": GWEI,
         }
         signed = Account.sign_transaction(fields, self.chain.private_key)
         await self.chain.broadcast(bytes(signed.raw_transaction))
-        self.nonce += 1
 
     async def work(self) -> None:
         """Do what workers do in a while: claim, plan, drive what is open, mine, look."""

@@ -48,7 +48,7 @@ from tests.support.chain_world import TokenKind
 from tests.support.clocks import MovableClock
 from tests.support.coin_books import KEYS
 from tests.support.evm import CHAIN_ID, DEV_ACCOUNT, EvmWorld
-from tests.support.pockets import transfer_request
+from tests.support.pockets import assert_pockets_mirror, transfer_request
 from watcher.fates import AccountFates
 from watcher.watch import PostgresChainWatch
 
@@ -387,23 +387,6 @@ class EvmBooks:
         free_minor = await self.balance(chart.onchain(user_id, CHAIN_ID), asset)
         return free_minor, await self.balance(chart.onchain_held(user_id, CHAIN_ID), asset)
 
-    async def assert_pockets_mirror(self) -> None:
-        """Compare the books with the chain: all pockets together, and each one by itself."""
-        async with self.owner.transaction() as session:
-            query = select(ChainAddress).where(ChainAddress.purpose == AddressPurpose.POCKET)
-            pockets = list(await session.exec(query))
-        for asset in ("ETH", *self.contracts):
-            contract = self.contracts.get(asset)
-            total_minor = 0
-            for pocket in pockets:
-                minor = await self.outlet.balance_minor(pocket.address, contract_address=contract)
-                total_minor += minor
-                owned = sum(await self.onchain(asset, str(pocket.user_id)))
-                lent = await self.balance(chart.pocket_gas(CHAIN_ID, str(pocket.user_id)), asset)
-                assert (asset, pocket.user_id, owned + lent) == (asset, pocket.user_id, minor)
-            mirrored = -await self.balance(chart.omnibus_pocket(CHAIN_ID), asset)
-            assert (asset, mirrored) == (asset, total_minor)
-
     # What the books say.
 
     async def all_deposits(self) -> list[ChainDeposit]:
@@ -464,7 +447,7 @@ class EvmBooks:
             assert set((await asset_sums(session)).values()) <= {0}
         for asset in ("ETH", *self.contracts):
             assert (asset, *await self.omnibus(asset)) == (asset, *await self.on_chain(asset))
-        await self.assert_pockets_mirror()
+        await assert_pockets_mirror(self)
 
     async def execute(self, statement: str, *parameters: Any) -> None:
         """Run SQL as the superuser."""
