@@ -22,6 +22,10 @@ TAGS: Final = [
     {"name": "api-keys", "description": "Keys for programs, within scopes."},
     {"name": "admins", "description": "Who holds which role."},
     {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
+    {
+        "name": "transactions",
+        "description": "Every operation of every unit, and monthly statements.",
+    },
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
     {

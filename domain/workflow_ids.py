@@ -4,6 +4,8 @@ Ids of workflows and names of task queues and signals: what both sides of Tempor
 A workflow's id is ``{kind}/{resource id}``, so the resource alone finds its history.
 """
 
+from domain.ids import DEPOSIT, PAYOUT
+
 WALLET_QUEUE = "wallet"
 SIGNING_QUEUE = "signing"
 
@@ -56,3 +58,13 @@ def sweep_workflow_id(chain_id: str) -> str:
 def chain_queue(chain_id: str) -> str:
     """Return the task queue of activities that ask this chain's nodes."""
     return f"chain-{chain_id.replace(':', '-')}"
+
+
+def workflow_of(resource_id: str, *, group_id: str | None = None) -> str | None:
+    """Return the workflow that moves an operation, or None for one that needs none."""
+    if group_id is not None:
+        return payout_run_workflow_id(group_id)
+    prefix = resource_id.partition("_")[0]
+    by_prefix = {PAYOUT: payout_workflow_id, DEPOSIT: deposit_workflow_id}
+    found = by_prefix.get(prefix)
+    return None if found is None else found(resource_id)

@@ -51,6 +51,11 @@ class StatementLine:
     recorded_at: datetime
 
 
+def codes_of(user_id: str) -> str:
+    """Return what the codes of all accounts of a customer begin with; see ``ledger.chart``."""
+    return chart.available(user_id).removesuffix("available")
+
+
 async def customer_balances(
     session: AsyncSession, user_id: str, *, as_of: datetime | None = None
 ) -> list[CustomerBalance]:

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from domain.errors import FaultyLine
 from domain.runs import LINES_MAX
+from domain.spreadsheets import is_formula
 
 LINE_BYTES_MAX: Final = 4_096
 
@@ -35,8 +36,6 @@ LENGTHS_MAX: Final[Mapping[str, int]] = {
 _BOM: Final = b"\xef\xbb\xbf"
 _NAME_SHOWN_MAX: Final = 40
 _LINE_END_BYTES: Final = 2
-_FORMULA_STARTS: Final = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
-"""What spreadsheets take for the beginning of a formula; East Asian ones the wide forms too."""
 _INVISIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Control characters, line separators, what turns text around, and lone surrogates."""
 
@@ -105,11 +104,6 @@ def read_lines(file: BinaryIO, form: UploadFormat) -> Iterator[RawLine | FaultyL
             )
             return
         yield payment
-
-
-def is_formula(text: str) -> bool:
-    """Tell whether a spreadsheet could take the text for a formula."""
-    return text.lstrip(" ").startswith(_FORMULA_STARTS)
 
 
 def _texts(file: BinaryIO) -> Iterator[tuple[int, str] | FaultyLine]:

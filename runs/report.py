@@ -7,8 +7,6 @@ reader of the answer must not hold a connection to the database.
 """
 
 import asyncio
-import csv
-import io
 import json
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,11 +18,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.money import format_units
 from domain.runs import RunStatus
+from domain.spreadsheets import csv_text
 from models.chain_transactions import ChainTransaction
 from models.payouts import Payout
 from models.runs import PayoutRun, PayoutRunLine
 from models.wallets import Asset
-from runs.formats import is_formula
 from runs.queries import RETRY, lines_query
 
 _PIECE_LINES: Final = 500
@@ -72,7 +70,9 @@ async def write_report(
     asset = await session.get_one(Asset, run.asset)
     # Columns, not entities: a hundred thousand of those would keep the event loop busy.
     found = await session.stream(_query(run.id), execution_options={"yield_per": _PIECE_LINES})
-    head, tail = ("[", "\n]\n") if form is ReportFormat.JSON else (_csv([ReportRow._fields]), "")
+    head, tail = (
+        ("[", "\n]\n") if form is ReportFormat.JSON else (csv_text([ReportRow._fields]), "")
+    )
     await asyncio.to_thread(file.write, head.encode())
     is_first = True
     async for piece in found.partitions():
@@ -132,19 +132,7 @@ def _write(
 ) -> None:
     rows = [_row(found, asset) for found in piece]
     if form is ReportFormat.CSV:
-        file.write(_csv(rows).encode())
+        file.write(csv_text(rows).encode())
         return
     documents = (json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
     file.write((("\n" if is_first else ",\n") + ",\n".join(documents)).encode())
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    written = io.StringIO()
-    csv.writer(written).writerows([_cell(value) for value in row] for row in rows)
-    return written.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    # An upload cannot bring such text in; a quote before it makes a spreadsheet show it as text.
-    return f"'{text}" if is_formula(text) else text

@@ -111,6 +111,11 @@ from domain.errors.requests import (
     UnsupportedMediaTypeError,
     ValidationError,
 )
+from domain.errors.transactions import (
+    StatementNotFoundError,
+    StatementTooLongError,
+    TransactionNotFoundError,
+)
 
 __all__ = [
     "AccountNotReadyError",
@@ -187,7 +192,10 @@ __all__ = [
     "SessionExpiredError",
     "SignerCeilingError",
     "SigningRefusedError",
+    "StatementNotFoundError",
+    "StatementTooLongError",
     "StrongroomError",
+    "TransactionNotFoundError",
     "TransientError",
     "UnbalancedTransactionError",
     "UnknownAssetError",

@@ -61,6 +61,12 @@ TABLE = {
     "GET /v1/wallets":              READ,
     "GET /v1/wallets/{asset}/statement": READ,
     "GET /v1/hot-wallets":          STAFF,
+    "GET /v1/transactions":         READ,
+    "GET /v1/transactions/export":  READ,
+    "GET /v1/transactions/{transaction_id}": READ,
+    "GET /v1/statements":           READ,
+    "GET /v1/statements/{month}":   READ,
+    "GET /v1/statements/{month}/file": READ,
     "POST /v1/payouts":             WRITE,
     "GET /v1/payouts":              READ,
     "GET /v1/payouts/{payout_id}":  READ,
@@ -136,6 +142,8 @@ PATH_VALUES = {
     "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
     "asset": "ETH",
     "user_id": "usr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "transaction_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "month": "2026-11",
 }
 
 AUTHORIZATION_CODES = {

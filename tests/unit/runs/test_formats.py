@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from domain.errors import FaultyLine
 from domain.runs import LINES_MAX
-from runs.formats import LINE_BYTES_MAX, Fault, RawLine, UploadFormat, is_formula, read_lines
+from domain.spreadsheets import is_formula
+from runs.formats import LINE_BYTES_MAX, Fault, RawLine, UploadFormat, read_lines
 
 HEADER = b"destination,asset,amount\n"
 LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
