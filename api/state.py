@@ -29,6 +29,7 @@ from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
+from runs.drafts import discard_old
 from runs.uploads import RunUploads
 
 HEALTH_TIMEOUT = timedelta(seconds=3)
@@ -129,17 +130,25 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
         session_lifetime=settings.session_lifetime,
         step_up_lifetime=settings.step_up_lifetime,
     )
-    housekeeping = asyncio.create_task(_keep_house(identity))
+    state = AppState(settings=settings, database=database, identity=identity, temporal=client)
+    housekeeping = asyncio.create_task(_keep_house(state))
     try:
-        yield AppState(settings=settings, database=database, identity=identity, temporal=client)
+        yield state
     finally:
         housekeeping.cancel()
         await database.close()
 
 
-async def _keep_house(identity: Identity) -> None:
-    """Forget stale tokens now and then; that the database is down is somebody else's news."""
+async def _keep_house(state: AppState) -> None:
+    """
+    Forget stale tokens and old drafts now and then.
+
+    That the database is down is somebody else's news.
+    """
     while True:
         with contextlib.suppress(DatabaseUnavailableError):
-            await identity.purge()
+            await state.identity.purge()
+            await discard_old(
+                state.database, state.clock, kept_for=state.settings.run_draft_lifetime
+            )
         await asyncio.sleep(PURGE_INTERVAL.total_seconds())

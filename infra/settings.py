@@ -97,6 +97,11 @@ class ApiSettings(_Process):
     run_drafts_max: int = Field(
         default=20, ge=1, description="Drafts of bulk payouts that one user may have."
     )
+    run_draft_lifetime: timedelta = Field(
+        default=timedelta(days=7),
+        gt=timedelta(0),
+        description="A draft of a bulk payout that nobody started is deleted after this long.",
+    )
 
 
 class WorkerSettings(_Process):
