@@ -38,6 +38,7 @@ from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
 from kyc.applications import KycApplications
+from runs.drafts import discard_old
 from runs.uploads import RunUploads
 from transfers.desk import TransferDesk
 from webhooks.deliveries import WebhookDeliveries
@@ -198,20 +199,28 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
         session_lifetime=settings.session_lifetime,
         step_up_lifetime=settings.step_up_lifetime,
     )
-    housekeeping = asyncio.create_task(_keep_house(identity))
+    state = AppState(settings=settings, database=database, identity=identity, temporal=client)
+    housekeeping = asyncio.create_task(_keep_house(state))
     try:
-        yield AppState(settings=settings, database=database, identity=identity, temporal=client)
+        yield state
     finally:
         housekeeping.cancel()
         await database.close()
 
 
-async def _keep_house(identity: Identity) -> None:
-    """Forget what is stale now and then; that the database is down is somebody else's news."""
+async def _keep_house(state: AppState) -> None:
+    """
+    Forget stale tokens and old drafts now and then.
+
+    That the database is down is somebody else's news.
+    """
     while True:
         # A permit key that the database refuses is logged there, and each transfer says so.
         with contextlib.suppress(DatabaseUnavailableError, PermitRefusedError):
-            await identity.permits.register()
+            await state.identity.permits.register()
         with contextlib.suppress(DatabaseUnavailableError):
-            await identity.purge()
+            await state.identity.purge()
+            await discard_old(
+                state.database, state.clock, kept_for=state.settings.run_draft_lifetime
+            )
         await asyncio.sleep(PURGE_INTERVAL.total_seconds())

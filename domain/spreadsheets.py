@@ -2,16 +2,24 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-_FORMULA_STARTS: Final = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
-"""What spreadsheets take for the beginning of a formula; East Asian ones the wide forms too."""
+_FORMULA: Final = re.compile(
+    "\\A *[=+@\t\r\uff1d\uff0b\uff0d\uff20-]|(?<=[;\t\r\n]) *[=+@\uff1d\uff0b\uff0d\uff20-]"
+)
+"""
+What spreadsheets take for the beginning of a formula; East Asian ones the wide forms too.
+
+Half the world's part the cells of a CSV file at semicolons, and all can be told to at tabs: what
+follows one begins a cell there.
+"""
 
 
 def is_formula(text: str) -> bool:
-    """Tell whether a spreadsheet could take the text for a formula."""
-    return text.lstrip(" ").startswith(_FORMULA_STARTS)
+    """Tell whether a spreadsheet could take the text, or a part of it, for a formula."""
+    return _FORMULA.search(text) is not None
 
 
 def csv_text(rows: Iterable[Sequence[object]]) -> str:
@@ -25,4 +33,4 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return "" if value is None else value
     # A quote before it makes a spreadsheet show it as text.
-    return f"'{value}" if is_formula(value) else value
+    return _FORMULA.sub(lambda found: f"'{found.group()}", value)

@@ -116,6 +116,11 @@ class ApiSettings(_WebhookProcess):
     webhook_endpoints_max: int = Field(
         default=10, ge=1, description="Webhook endpoints that one user may have."
     )
+    run_draft_lifetime: timedelta = Field(
+        default=timedelta(days=7),
+        gt=timedelta(0),
+        description="A draft of a bulk payout that nobody started is deleted after this long.",
+    )
 
 
 class WorkerSettings(_WebhookProcess):

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ARRAY, Column, Index, Integer, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Index, Integer, String, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from models.columns import minor_units, timestamp
@@ -104,6 +104,10 @@ class ChainTransaction(SQLModel, table=True):
     account_nonce: int | None = None
     status: str
     reason_code: str | None = None
+    refused_payouts: list[str] | None = Field(
+        default=None, sa_column=Column(ARRAY(String), nullable=True)
+    )
+    """Which of its payouts the signer refuses; null where it refuses the transaction as a whole."""
     txid: str | None = None
     """The attempt that was mined."""
     block_height: int | None = None

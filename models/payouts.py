@@ -73,7 +73,14 @@ class Payout(SQLModel, table=True):
     updated_at: datetime = timestamp()
 
     __table_args__ = (
-        UniqueConstraint("principal", "idempotency_key", name="payout_idempotency"),
+        # Lines of runs are named by their upload; their keys are nobody's request.
+        Index(
+            "payout_idempotency",
+            "principal",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("run_id IS NULL"),
+        ),
         Index("payout_list", "created_at", "id"),
         Index("payout_of_user", "user_id", "created_at", "id"),
         Index("payout_by_status", "status", "created_at"),

@@ -204,7 +204,8 @@ async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) ->
 
     A nonce goes to a filler, coins are free again. The refused payouts stay as they are: a refusal
     means that something is badly wrong, and an operator decides whether they are refunded or tried
-    again. Where several shared a transaction, each is tried again alone, to find the one.
+    again. Where several shared a transaction, those that the signer did not object to are ready
+    again; if it objected to none in particular, each is tried again alone, to find the one.
     """
     await locked_batch(session, batch_id)
     allocated = await transactions_of(
@@ -248,13 +249,22 @@ async def set_aside_held_back(session: AsyncSession, batch_id: str, *, clock: Cl
 
 async def _separate(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:
     payouts = await payouts_of(session, [row.id], lock=True)
-    if len(payouts) > 1:
-        for payout in payouts:
-            payout.is_alone, payout.chain_transaction_id = True, None
+    if refused := set(row.refused_payouts or ()):
+        others = [payout for payout in payouts if payout.id not in refused]
+        for payout in others:
+            payout.chain_transaction_id = None
         await session.flush()
-        await move_all(
-            session, payouts, PayoutStatus.READY, clock=clock, detail="tried again alone"
-        )
+        await move_all(session, others, PayoutStatus.READY, clock=clock, detail=GIVEN_UP)
+        return
+    why = await held_back(session, payouts)
+    if len(payouts) > 1 or why:
+        for payout in payouts:
+            # What has to wait in any case was refused for that, and is not the one to find.
+            payout.is_alone = payout.is_alone or not why
+            payout.chain_transaction_id = None
+        detail = next(iter(why.values()), "tried again alone")
+        await session.flush()
+        await move_all(session, payouts, PayoutStatus.READY, clock=clock, detail=detail)
 
 
 async def abandon_allocated(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:

@@ -82,6 +82,10 @@ def _ready(detail: PayoutDetail, *, now: datetime) -> Explanation:
             "Screening denies its destination; waiting until it is allowed, or for a refund.",
             "address_denied",
         )
+    if not detail.asset.enabled:
+        return Explanation(
+            f"Approved; waiting until {detail.asset.code} is enabled again.", "asset_disabled"
+        )
     if is_too_dear(chain, detail.head, priority, now=now):
         rate_minor = rate_now_minor(detail.head, now=now)
         most_minor = ceiling_minor(chain, priority)

@@ -46,6 +46,9 @@ from runs.news import run_event
 from runs.screening import screen_lines
 from runs.starting import freeze
 
+RUN_KEY = "payout_run_idempotency"
+"""The constraint that a key starts one run of a principal."""
+
 AWAITING = (PayoutStatus.AWAITING_APPROVAL,)
 CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
 
@@ -70,8 +73,10 @@ class PostgresRunDesk:
                 if run.status == RunStatus.DRAFT:
                     await freeze(session, run, request, clock=self._clock)
                 return _acceptance(run)
-        except IntegrityError:
-            # The key started another run of theirs at the same moment.
+        except IntegrityError as error:
+            if RUN_KEY not in str(error.orig):
+                raise
+            # The key started another run of theirs, maybe at this very moment.
             return _refused(request, IdempotencyKeyReusedError())
         except (ConflictError, RequestError) as refusal:
             return _refused(request, refusal)

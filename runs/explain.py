@@ -64,6 +64,9 @@ def _paying(detail: RunDetail, held_up: str | None) -> Explanation:
     if held_up is not None:
         return Explanation(f"{done}; {_title(held_up)}.", held_up)
     ready = counts.lines.get(PayoutStatus.READY, 0)
+    if ready and not detail.asset.enabled:
+        sentence = f"{done}; {ready} wait until {detail.asset.code} is enabled again."
+        return Explanation(sentence, "asset_disabled")
     sent = counts.lines.get(PayoutStatus.BATCHED, 0)
     waiting_for = "confirmations" if sent else "batch"
     return Explanation(f"{done}; {sent} on their way, {ready} wait for a batch.", waiting_for)

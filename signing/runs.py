@@ -5,7 +5,6 @@ What a run pays cannot be changed once it has started (the database sees to it),
 reckoned of its content once need not be reckoned again.
 """
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -64,8 +63,6 @@ class _Known(NamedTuple):
     """What one unit of work found out about a run."""
 
     run: PayoutRun
-    hold: Hold
-    sums: _Sums
     needed: ApprovalRequirement
     coverings: Sequence[_Covering]
 
@@ -83,32 +80,41 @@ class PaidRuns:
         self._session = session
         # Held on to: the session lets go of what nobody refers to, and would read it again.
         self._lines = {line.id: line for line in lines}
-        self._runs: dict[str, _Known] = {}
+        self._runs: dict[str, _Known | SigningRefusedError] = {}
 
-    async def check_lines(self, lines: Sequence[Payout]) -> None:
-        """
-        Refuse lines that nobody approved, or whose money is not in flight.
-
-        Raises:
-            SigningRefusedError: With the reason.
-        """
-        ordered = sorted(lines, key=lambda line: str(line.run_id))
-        for run_id, group in itertools.groupby(ordered, key=lambda line: str(line.run_id)):
-            known = await self._known(run_id)
-            of_run = list(group)
-            _require(all(line.id in self._lines for line in of_run), "it came late")
-            _check_money(known, of_run)
-            _check_approvals(known, of_run)
+    async def refused_among(self, lines: Sequence[Payout]) -> Mapping[str, str]:
+        """Return which lines nobody approved, or have no money in flight; and why, by their ids."""
+        refused: dict[str, str] = {}
+        for line in lines:
+            try:
+                known = await self._known(str(line.run_id))
+                _require(line.id in self._lines, "it came late")
+                _check_money(known, line)
+                _check_approvals(known, line)
+            except SigningRefusedError as refusal:
+                refused[line.id] = refusal.detail
+        return refused
 
     async def _known(self, run_id: str) -> _Known:
         known = self._runs.get(run_id)
+        if isinstance(known, SigningRefusedError):
+            raise known
         if known is None:
+            known = await self._found_out(run_id)
+        return known
+
+    async def _found_out(self, run_id: str) -> _Known:
+        try:
             run = await self._session.get_one(PayoutRun, run_id)
             _require(run.hold_id == derived_id(HOLD, run.id), "another run's hold")
             hold, sums = await _hold_of(self._session, run)
+            _check_sums(run, hold, sums)
             needed = await _requirement_of(self._session, run)
-            coverings = await _coverings_of(self._session, run)
-            known = self._runs[run_id] = _Known(run, hold, sums, needed, coverings)
+            known = _Known(run, needed, await _coverings_of(self._session, run))
+        except SigningRefusedError as refusal:
+            self._runs[run_id] = refusal
+            raise
+        self._runs[run_id] = known
         return known
 
 
@@ -123,17 +129,19 @@ async def runs_paid_by(session: AsyncSession, rows: Iterable[ChainTransaction]) 
     return PaidRuns(session, found.all())
 
 
-def _check_money(known: _Known, lines: Sequence[Payout]) -> None:
-    run, hold, sums = known.run, known.hold, known.sums
+def _check_sums(run: PayoutRun, hold: Hold, sums: _Sums) -> None:
     is_theirs = (hold.owner, hold.asset) == (run.user_id, run.asset)
     _require(is_theirs and hold.status in (HoldStatus.PLACED, HoldStatus.CAPTURED), "no hold")
     _require(sums.of(run), "its lines are not those that were uploaded")
     _require(hold.amount_minor == sums.amounts_minor + sums.fees_minor, "another sum is held")
-    for line in lines:
-        _require(line.hold_id == run.hold_id and line.is_captured, "its money is not in flight")
-        _require((line.user_id, line.asset) == (run.user_id, run.asset), "another customer")
     # A line is marked once and for good, so as much is marked as was ever captured.
     _require(sums.captured_minor == hold.captured_minor, "more lines than money in flight")
+
+
+def _check_money(known: _Known, line: Payout) -> None:
+    run = known.run
+    _require(line.hold_id == run.hold_id and line.is_captured, "its money is not in flight")
+    _require((line.user_id, line.asset) == (run.user_id, run.asset), "another customer")
 
 
 async def _hold_of(session: AsyncSession, run: PayoutRun) -> tuple[Hold, _Sums]:
@@ -195,14 +203,13 @@ async def _coverings_of(session: AsyncSession, run: PayoutRun) -> list[_Covering
     return coverings
 
 
-def _check_approvals(known: _Known, lines: Sequence[Payout]) -> None:
-    for line in lines:
-        about = [c for c in known.coverings if c.numbers is None or line.line_number in c.numbers]
-        rejected = any(c.decision.decision == DecisionKind.REJECT for c in about)
-        _require(not rejected, "an approver rejected it")
-        approvers = {c.decision.approver_id for c in about if c.is_approver}
-        enough = is_satisfied(known.needed, requester=known.run.user_id, approvers=approvers)
-        _require(enough, f"{len(approvers)} of {known.needed.approvals} approvals")
+def _check_approvals(known: _Known, line: Payout) -> None:
+    about = [c for c in known.coverings if c.numbers is None or line.line_number in c.numbers]
+    rejected = any(c.decision.decision == DecisionKind.REJECT for c in about)
+    _require(not rejected, "an approver rejected it")
+    approvers = {c.decision.approver_id for c in about if c.is_approver}
+    enough = is_satisfied(known.needed, requester=known.run.user_id, approvers=approvers)
+    _require(enough, f"{len(approvers)} of {known.needed.approvals} approvals")
 
 
 async def _hashes_of(

@@ -185,6 +185,7 @@ class PostgresBatchSigner:
             logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
             if row.status == ChainTransactionStatus.ALLOCATED:
                 row.reason_code = SigningRefusedError.code
+                row.refused_payouts = list(refusal.payout_ids) or None
             return SigningRefusedError.code
         except (
             SignerCeilingError,

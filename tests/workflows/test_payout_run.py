@@ -478,7 +478,6 @@ class TestCrossingAnswers:
         assert ended == replace(standing, lines={"cancelled": 2})
 
 
-@pytest.mark.xfail(strict=True, reason="what is refused wakes nothing, so no new history begins")
 async def test_refused_requests_do_not_grow_a_history_without_end(flow: Flow) -> None:
     """Each asks to take back a line that is not there; the server ends a run of 51,200 events."""
     run = await flow.run_of(10)

@@ -17,6 +17,7 @@ from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.deposits import ChainAddress
 from pockets.wallets import ensure_pocket
 from signing.checks import check_intent
+from signing.runs import PaidRuns
 from tests.support.chain_world import DESTINATION
 from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import ETHER, EvmBooks
@@ -73,7 +74,7 @@ async def why_refused(books: EvmBooks, batch_id: str) -> str:
             )
         ).one()
         with pytest.raises(SigningRefusedError) as refusal:
-            await check_intent(session, row, attempt)
+            await check_intent(session, row, attempt, runs=PaidRuns(session, []))
         return refusal.value.detail
 
 

@@ -8,9 +8,13 @@ from sqlalchemy import TextClause, text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.ids import new_id
-from domain.payouts import PayoutStatus
+from domain.payouts import OperatorAction, PayoutStatus
 from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
 from outgoing.claiming import GROUPS, TURNS
+from payouts.explain import explain as explain_payout
+from payouts.queries import payout_detail
+from runs.explain import explain as explain_run
+from runs.queries import run_detail
 from tests.support.books import CHAIN, HOT, Books
 from tests.support.runs import Runs, allow_dispersals
 
@@ -25,35 +29,73 @@ async def runs(books: Books) -> Runs:
     return Runs(books)
 
 
-async def refused_until_nothing_waits(runs: Runs) -> list[str]:
-    """Do as the batcher does until nothing leaves any more; return the kinds of what was sent."""
-    books = runs.books
-    kinds: list[str] = []
-    while True:
-        batch_id = await books.log.claim(
-            chain_id=CHAIN, wallet_address=HOT, claim_key=new_id("claim")
+async def refused(books: Books, batch_id: str) -> list[str]:
+    """Let the signer refuse, and fill the nonces; return the kinds of what was signed."""
+    assert (await books.signer.sign(batch_id)).refused
+    await books.log.give_up_refused(batch_id)
+    await books.signer.sign(batch_id)
+    rows = await books.transactions(batch_id)
+    return [row.kind for row in rows if row.status == ChainTransactionStatus.SIGNED]
+
+
+async def waits_for(runs: Runs, payout_id: str, run_id: str) -> tuple[str | None, str | None]:
+    """Return what a payout and its run wait for, by their explanations."""
+    now = runs.books.clock.now()
+    async with runs.books.worker.transaction() as session:
+        detail = await payout_detail(session, payout_id, user_id=None)
+        of_payout = await explain_payout(session, detail, now=now)
+        of_run = await explain_run(
+            session, await run_detail(session, run_id, user_id=None), now=now
         )
-        if batch_id is None:
-            return kinds
-        await books.runner.prepare(batch_id)
-        await books.log.allocate(batch_id)
-        if (await books.signer.sign(batch_id)).refused:
-            await books.log.give_up_refused(batch_id)
-            await books.signer.sign(batch_id)
-        rows = await books.transactions(batch_id)
-        kinds += [row.kind for row in rows if row.status == ChainTransactionStatus.SIGNED]
+    return of_payout.waiting_for, of_run.waiting_for
 
 
-class TestGivenUpLines:
-    @pytest.mark.xfail(strict=True, reason="each line of a run costs a nonce filler of its own")
-    async def test_do_not_burn_a_nonce_each(self, runs: Runs) -> None:
-        """The asset is disabled on purpose while a run of it is under way."""
+class TestRefusedLines:
+    async def test_of_a_disabled_asset_wait_together(self, runs: Runs) -> None:
+        """It is disabled on purpose while a run of it is under way: no nonce is burned for each."""
+        books = runs.books
         run_id = await runs.started(*range(1, 10))
-        await runs.books.execute("UPDATE asset SET enabled = false WHERE code = 'ETH'")
-        kinds = await refused_until_nothing_waits(runs)
-        fillers = kinds.count(ChainTransactionKind.NONCE_FILLER)
-        shared = len(await runs.lines(run_id)) // 3
-        assert fillers <= shared, f"{fillers} fillers for 9 lines in {shared} transactions"
+        batch_id = await runs.allocated()
+        await books.execute("UPDATE asset SET enabled = false WHERE code = 'ETH'")
+        assert await refused(books, batch_id) == [ChainTransactionKind.NONCE_FILLER] * 3
+        key = new_id("claim")
+        assert await books.log.claim(chain_id=CHAIN, wallet_address=HOT, claim_key=key) is None
+        first, *_ = await runs.lines(run_id)
+        assert await waits_for(runs, first.id, run_id) == ("asset_disabled", "asset_disabled")
+        await books.execute("UPDATE asset SET enabled = true WHERE code = 'ETH'")
+        assert len(await books.transactions(await books.claim())) == 3
+
+    async def test_of_an_asset_disabled_before_they_have_a_place_burn_no_nonce(
+        self, runs: Runs
+    ) -> None:
+        books = runs.books
+        run_id = await runs.started(1, 2, 3)
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        await books.execute("UPDATE asset SET enabled = false WHERE code = 'ETH'")
+        assert await books.log.allocate(batch_id)
+        (row,) = await books.transactions(batch_id)
+        assert (row.status, row.account_nonce) == (ChainTransactionStatus.ABANDONED, None)
+        assert {line.status for line in await runs.lines(run_id)} == {"ready"}
+
+    async def test_let_those_go_on_that_only_shared_their_transaction(self, runs: Runs) -> None:
+        books = runs.books
+        run_id = await runs.started(1, 2)
+        single = await books.freeze(user_id="u2", amount_minor=50)
+        batch_id = await runs.allocated()
+        await books.tamper(
+            f"UPDATE payout SET fee_minor = fee_minor + 1 WHERE id = '{single.payout_id}'"  # noqa: S608
+        )
+        assert await refused(books, batch_id) == [ChainTransactionKind.NONCE_FILLER]
+        again = await runs.allocated()
+        assert (await books.signer.sign(again)).signed == 1
+        lines = await runs.lines(run_id)
+        assert len({line.chain_transaction_id for line in lines}) == 1
+        assert [line.is_alone for line in lines] == [False, False]
+        assert (await books.payout(single.payout_id)).status == PayoutStatus.BATCHED
+        assert (await waits_for(runs, single.payout_id, run_id))[0] == "operator"
+        refunded = await books.log.refund(OperatorAction(single.payout_id, "op"))
+        assert refunded.status == PayoutStatus.REFUNDED
 
 
 class TestBatches:

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import select
 
 from domain.errors import (
@@ -102,6 +102,21 @@ class TestStart:
         accepted, refused = await runs.start(first), await runs.start(second)
         assert (accepted.status, refused.status) == (RunStatus.PAYING, RunStatus.DRAFT)
         assert refused.reason_code == "idempotency_key_reused"
+
+    async def test_is_not_kept_by_a_payout_whose_key_looks_like_a_lines(self, runs: Runs) -> None:
+        run_id = await runs.upload(AMOUNTS)
+        single = await runs.books.freeze(key=f"{run_id}/2")
+        assert (await runs.start(run_id)).status == RunStatus.PAYING
+        assert (await runs.books.payout(single.payout_id)).status == PayoutStatus.READY
+        later = await runs.books.freeze(key=f"{run_id}/3")
+        assert later.reason_code is None
+
+    async def test_fails_loudly_for_any_other_reason(self, runs: Runs) -> None:
+        run_id = await runs.upload(AMOUNTS)
+        await runs.books.execute("ALTER TABLE payout ADD CONSTRAINT odd CHECK (line_number <> 3)")
+        with pytest.raises(IntegrityError, match="odd"):
+            await runs.start(run_id)
+        await runs.books.execute("ALTER TABLE payout DROP CONSTRAINT odd")
 
 
 class TestDecisions:

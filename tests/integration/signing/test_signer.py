@@ -123,7 +123,6 @@ class TestRefusal:
         assert len(books.keys.signed) == before
         row = next(r for r in await books.transactions(batch_id) if r.reason_code)
         assert (row.status, row.reason_code) == (Status.ALLOCATED, "signing_refused")
-        assert await books.signer.sign(batch_id) == REFUSED
 
     async def test_meets_what_nobody_approved(self, books: Books) -> None:
         await self.refuses(books, await approved(books))
