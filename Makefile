@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up nodes test check fmt lock bench contracts crash clean
+.PHONY: help setup demo up nodes test check fmt lock bench contracts crash soak clean
 ARGS ?=
 PARALLEL ?= -n auto --maxprocesses=4 --dist=loadfile
 BIN := .venv/bin
@@ -54,6 +54,9 @@ contracts: setup ## Compile the contracts into contracts/artifacts
 
 crash: setup ## Kill every process at every step and compare the books
 	$(BIN)/python -m tests.faults.crash $(ARGS)
+
+soak: setup ## Run bulk payouts in ever other orders (ARGS="--minutes 5")
+	$(BIN)/python -m tests.faults.soak $(ARGS)
 
 clean: ## Remove what setup and the tools made; the stack's state folder stays
 	rm -rf .venv .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -9,16 +9,12 @@ the wallets' keys.
 
 import argparse
 import asyncio
-import contextlib
-import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlmodel import col, select
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError
 from temporalio.worker import Interceptor, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
@@ -27,27 +23,28 @@ from activities.chain import ChainActivities
 from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
+from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.pockets import PocketActivities, PocketSpendActivities
 from activities.purchases import CardActivities, PurchaseActivities, RateActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
+from activities.webhooks import WebhookActivities
 from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
 from domain.clock import SystemClock
-from domain.errors import DatabaseUnavailableError
-from domain.ports import ChainOutlet, Sweeper
+from domain.kyc import KycTerms
+from domain.pocket_ports import PocketSpender
+from domain.ports import AddressScreener, ChainOutlet, Sweeper
+from domain.screening import ANSWER_GOOD_FOR, RUN_ANSWER_GOOD_FOR
 from domain.workflow_ids import (
     GATEWAYS_QUEUE,
-    RATES_WORKFLOW_ID,
     SIGNING_QUEUE,
     WALLET_QUEUE,
-    batcher_workflow_id,
     chain_queue,
-    sweep_workflow_id,
-    watcher_workflow_id,
 )
 from gateways.rates.desk import PostgresRateDesk
 from gateways.rates.http_source import HttpRateSource, open_sources
@@ -59,13 +56,18 @@ from infra.keyring import Keyring
 from infra.notifier import TemporalNotifier
 from infra.processes import run_and_exit, stop_on_signals
 from infra.settings import SignerSettings, WorkerSettings
-from models.wallets import BlockchainWallet, Chain
+from kyc.desk import PostgresKycDesk
+from models.wallets import Chain
 from outgoing.account_planner import AccountPlanner
 from outgoing.coin_planner import CoinPlanner
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import Planner, PostgresChainRunner
 from payouts.desk import PostgresPayoutDesk
 from payouts.liveness import beat
+from payouts.screening import PostgresScreener
+from pockets.coin_spending import CoinPocketSpender
+from pockets.desk import PostgresPocketDesk
+from pockets.spending import AccountPocketSpender
 from purchases.desk import PostgresPurchaseDesk
 from runs.desk import PostgresRunDesk
 from signing.signer import PostgresBatchSigner
@@ -75,17 +77,23 @@ from sweeps.coins import CoinSweeper
 from watcher.balances import BalanceReconciler
 from watcher.fates import AccountFates, CoinFates, FateReader
 from watcher.watch import PostgresChainWatch
-from workflows.attributes import CHAIN_ID, attributes
+from webhooks.desk import PostgresWebhookDesk
+from webhooks.sender import WebhookSender
+from wiring.endless import RETRY_S, ensure_running, known_chains
 from workflows.chain_transaction import ChainTransactionWorkflow
-from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.chain_watcher import ChainWatcherWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.gateway_event import GatewayEventWorkflow
+from workflows.kyc import KycApplicationWorkflow
 from workflows.payout import PayoutWorkflow
-from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
+from workflows.payout_batcher import PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.purchase import PurchaseWorkflow
 from workflows.rates import RatesWorkflow
-from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.sweep import SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
+from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
 
 WORKFLOWS = (
     PayoutWorkflow,
@@ -98,6 +106,10 @@ WORKFLOWS = (
     PurchaseWorkflow,
     GatewayEventWorkflow,
     RatesWorkflow,
+    PocketTransferWorkflow,
+    WebhookDispatcherWorkflow,
+    WebhookDeliveryWorkflow,
+    KycApplicationWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -106,7 +118,6 @@ INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
 GRACE = timedelta(seconds=10)
 """Work in hand may finish for this long after SIGTERM."""
 
-RETRY_S = 1.0
 CLOCK = SystemClock()
 
 logger = logging.getLogger("worker")
@@ -133,16 +144,35 @@ def sandbox() -> SandboxedWorkflowRunner:
     )
 
 
-def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
+def screening_provider() -> AddressScreener | None:
+    """Return who is asked about addresses that our own list does not have: nobody, as shipped."""
+    return None
+
+
+def screener(process: Process, *, good_for: timedelta = ANSWER_GOOD_FOR) -> PostgresScreener | None:
+    """Return what asks the provider and keeps its answers; None where there is no provider."""
+    provider = screening_provider()
+    if provider is None:
+        return None
+    return PostgresScreener(process.database, provider, clock=CLOCK, good_for=good_for)
+
+
+def wallet_worker(
+    process: Process, *, queue: str = WALLET_QUEUE, kyc_terms: KycTerms | None = None
+) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
-    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK), log)
-    runs = RunActivities(PostgresRunDesk(process.database, CLOCK), log)
+    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
+    run_screener = screener(process, good_for=RUN_ANSWER_GOOD_FOR)
+    runs = RunActivities(PostgresRunDesk(process.database, CLOCK, run_screener), log)
     outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
     purchases = PurchaseActivities(
         PostgresPurchaseDesk(process.database, CLOCK), TemporalNotifier(process.client)
     )
+    pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK, screener(process)))
+    terms = kyc_terms or KycTerms()
+    kyc = KycActivities(PostgresKycDesk(process.database, CLOCK, terms=terms))
     return Worker(
         process.client,
         task_queue=queue,
@@ -173,6 +203,13 @@ def wallet_worker(process: Process, *, queue: str = WALLET_QUEUE) -> Worker:
             purchases.cancel,
             purchases.request_refund,
             purchases.tell,
+            pockets.freeze,
+            pockets.make_ready,
+            kyc.advance,
+            kyc.decide,
+            kyc.supply,
+            kyc.withdraw,
+            kyc.downgrade,
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -189,17 +226,21 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
     planner: Planner
     fates: FateReader
     sweeper: Sweeper
+    spender: PocketSpender
     balances: BalanceReconciler | None = None
     if isinstance(outlet, CoinOutlet):
         planner, fates = CoinPlanner(process.database, outlet, CLOCK), CoinFates()
         sweeper = CoinSweeper(process.database, outlet, CLOCK)
+        spender = CoinPocketSpender(process.database, outlet, CLOCK)
     else:
         planner, fates = AccountPlanner(process.database, outlet, CLOCK), AccountFates(outlet)
         sweeper = AccountSweeper(process.database, outlet, CLOCK)
+        spender = AccountPocketSpender(process.database, outlet, CLOCK)
         balances = BalanceReconciler(process.database, outlet, CLOCK)
     sweeps = SweepActivities(sweeper)
+    spends = PocketSpendActivities(spender)
     steps = ChainActivities(
-        PostgresChainRunner(process.database, outlet, planner, CLOCK),
+        PostgresChainRunner(process.database, outlet, planner, CLOCK, screener=screener(process)),
         PostgresChainWatch(process.database, outlet, fates, CLOCK, balances=balances),
         TemporalNotifier(process.client),
         watch_interval=settings.watch_interval,
@@ -213,6 +254,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
             steps.plan_bumps,
             steps.watch,
             sweeps.plan,
+            spends.advance,
         ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
@@ -221,7 +263,7 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
 
 
 def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
-    """Serve the steps that ask the payment gateway and the sources of rates."""
+    """Serve the steps that ask the payment gateway, sources of rates, and users' webhooks."""
     gateway: StripeGateway | None = None
     if settings.stripe_api_key is not None:
         gateway = StripeGateway(
@@ -238,6 +280,13 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
     rates = RateActivities(
         PostgresRateDesk(process.database, sources), interval=settings.rate_interval
     )
+    desk = PostgresWebhookDesk(
+        process.database,
+        CLOCK,
+        Keyring.parse(settings.webhook_keys.get_secret_value()),
+        sender=WebhookSender(allows_loopback=settings.webhook_loopback),
+    )
+    webhooks = WebhookActivities(desk, TemporalNotifier(process.client))
     return Worker(
         process.client,
         task_queue=GATEWAYS_QUEUE,
@@ -248,10 +297,12 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
             cards.refund,
             cards.handle_event,
             rates.follow,
+            webhooks.dispatch,
+            webhooks.attempt,
         ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
-        max_concurrent_activities=20,
+        max_concurrent_activities=50,
     )
 
 
@@ -269,88 +320,6 @@ async def signing_worker(process: Process, settings: SignerSettings) -> Worker:
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=4,
-    )
-
-
-async def known_chains(database: Database) -> Sequence[Chain]:
-    """Return the chains of the catalog, waiting for the database and for the first of them."""
-    while True:
-        with contextlib.suppress(DatabaseUnavailableError):
-            async with database.transaction() as session:
-                if chains := (await session.exec(select(Chain))).all():
-                    return chains
-        logger.info("waiting for the database and for a chain in the catalog")
-        await asyncio.sleep(RETRY_S)
-
-
-async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
-    """Return the primary hot wallets, waiting until each chain has one: the signer makes them."""
-    chains = await known_chains(database)
-    while True:
-        with contextlib.suppress(DatabaseUnavailableError):
-            async with database.transaction() as session:
-                found = await session.exec(
-                    select(BlockchainWallet).where(col(BlockchainWallet.primary))
-                )
-                wallets = found.all()
-            if {wallet.chain_id for wallet in wallets} >= {chain.id for chain in chains}:
-                return wallets
-        await asyncio.sleep(RETRY_S)
-
-
-async def ensure_running(process: Process) -> None:
-    """Start what never ends, unless it runs: per chain, per hot wallet, and once for the rates."""
-    await _until_started("the rates", lambda: _start_rates(process.client))
-    for wallet in await hot_wallets(process.database):
-        await _until_started(
-            wallet.chain_id, functools.partial(_start_endless, process.client, wallet)
-        )
-
-
-async def _until_started(what: str, start: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await start()
-        except RPCError as error:
-            logger.warning("cannot start the workflows of %s yet: %s", what, error)
-            await asyncio.sleep(RETRY_S)
-        else:
-            break
-
-
-async def _start_rates(client: Client) -> None:
-    await client.start_workflow(
-        RatesWorkflow.run,
-        id=RATES_WORKFLOW_ID,
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-    )
-
-
-async def _start_endless(client: Client, wallet: BlockchainWallet) -> None:
-    await client.start_workflow(
-        ChainWatcherWorkflow.run,
-        WatcherInput(wallet.chain_id),
-        id=watcher_workflow_id(wallet.chain_id),
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
-    )
-    await client.start_workflow(
-        SweepWorkflow.run,
-        SweepInput(wallet.chain_id),
-        id=sweep_workflow_id(wallet.chain_id),
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
-    )
-    await client.start_workflow(
-        PayoutBatcherWorkflow.run,
-        BatcherInput(wallet.chain_id, wallet.address),
-        id=batcher_workflow_id(wallet.chain_id, wallet.address),
-        task_queue=WALLET_QUEUE,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=attributes({CHAIN_ID: wallet.chain_id}),
     )
 
 
@@ -400,7 +369,7 @@ async def _add_wallet_workers(
     process: Process, settings: WorkerSettings, queue: str | None
 ) -> None:
     if queue in (None, WALLET_QUEUE):
-        process.workers.append(wallet_worker(process))
+        process.workers.append(wallet_worker(process, kyc_terms=_kyc_terms(settings)))
     if queue in (None, GATEWAYS_QUEUE):
         process.workers.append(gateways_worker(process, settings))
     for chain in await known_chains(process.database):
@@ -414,12 +383,20 @@ async def _add_wallet_workers(
         raise SystemExit(msg)
 
 
+def _kyc_terms(settings: WorkerSettings) -> KycTerms:
+    return KycTerms(
+        remind_every=settings.kyc_remind_every,
+        review_within=settings.kyc_review_within,
+        inform_within=settings.kyc_inform_within,
+    )
+
+
 async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> None:
     """Run the workers; end when told to, or when one of them fails for good."""
     running = [asyncio.create_task(worker.run()) for worker in process.workers]
     background = [asyncio.create_task(beat(process.database, role, CLOCK))]
     if role != SIGNING_QUEUE:
-        background.append(asyncio.create_task(ensure_running(process)))
+        background.append(asyncio.create_task(ensure_running(process.client, process.database)))
     stopped = asyncio.create_task(stop.wait())
     logger.info("serving %s", ", ".join(worker.task_queue for worker in process.workers))
     await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)

@@ -9,8 +9,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from domain.errors import StrongroomError, TransientError
 
-REFUSING_STEPS = ("payout.", "run.", "purchase.")
-"""Prefixes of the activities whose refusal is an answer to a request."""
+REFUSING_STEPS = ("payout.", "run.", "purchase.", "kyc.")
+"""Prefixes of the activities whose refusal is an answer to a request; see ``tried_for_ever``."""
 
 
 class FailureInterceptor(Interceptor):
@@ -56,7 +56,7 @@ async def tried_for_ever[T](step: Awaitable[T]) -> T:
     Let a step that answers nobody be tried until an operator has mended the cause.
 
     If it refused for good its workflow would fail with it, and nobody would ever finish what it is
-    about or give back what is overdue.
+    about or give back what is overdue. Meanwhile ``explain`` says what of payouts is overdue.
     """
     try:
         return await step

@@ -2,6 +2,7 @@
 
 from temporalio import activity
 
+from activities.failures import tried_for_ever
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -39,12 +40,12 @@ class PayoutActivities:
     @activity.defn(name="payout.expire")
     async def expire(self, payout_id: str) -> PayoutOutcome:
         """Release the hold if approvals are still missing."""
-        return await self._desk.expire(payout_id)
+        return await tried_for_ever(self._desk.expire(payout_id))
 
     @activity.defn(name="payout.outcome")
     async def outcome(self, payout_id: str) -> PayoutOutcome:
         """Return where the payout stands."""
-        return await self._desk.outcome(payout_id)
+        return await tried_for_ever(self._desk.outcome(payout_id))
 
     @activity.defn(name="payout.refund_unsigned")
     async def refund_unsigned(self, action: OperatorAction) -> PayoutOutcome:

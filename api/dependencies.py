@@ -110,6 +110,18 @@ IdempotencyKey = Annotated[
 ]
 
 
+OptionalIdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x20-\x7e]+$",
+        description="With one, a repeat of the request is answered as the first was.",
+    ),
+]
+
+
 async def second_factor_check(
     request: Request,
     state: State,

@@ -1,6 +1,7 @@
 """Prometheus metrics: requests as they are served, and the business as the database knows it."""
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -15,9 +16,16 @@ from deposits import queries as deposit_queries
 from domain.clock import Clock
 from domain.payouts import OPEN_STATUSES
 from ledger import chart
-from models.chain_transactions import ChainBatch, ChainHead
+from models.chain_transactions import (
+    UNCLEAR_RECEIPT,
+    ChainBatch,
+    ChainHead,
+    ChainTransaction,
+    ChainTransactionStatus,
+)
 from models.ledger import LedgerAccount
 from models.payouts import Payout
+from models.wallets import Chain
 from payouts.liveness import last_seen
 from payouts.queries import count_by_status
 
@@ -108,12 +116,35 @@ async def _chains(session: AsyncSession, clock: Clock, registry: CollectorRegist
     reorg = Gauge(
         "strongroom_chain_reorg_depth", "Blocks of the last reorg", ("chain",), registry=registry
     )
+    unclear = Gauge(
+        "strongroom_unclear_receipts",
+        "Mined transactions of which nobody can tell what they did",
+        ("chain",),
+        registry=registry,
+    )
+    for chain_id, count in await _unclear_receipts(session):
+        unclear.labels(chain_id).set(count)
     for head in await session.exec(select(ChainHead)):
         height.labels(head.chain_id).set(head.height)
         age.labels(head.chain_id).set((clock.now() - head.seen_at).total_seconds())
         reorg.labels(head.chain_id).set(head.reorg_depth or 0)
         if (behind := lag_blocks(head)) is not None:
             lag.labels(head.chain_id).set(behind)
+
+
+async def _unclear_receipts(session: AsyncSession) -> Sequence[tuple[str, int]]:
+    row = ChainTransaction
+    found = await session.exec(
+        select(Chain.id, func.count(col(row.id)))
+        .outerjoin(
+            row,
+            (col(row.chain_id) == col(Chain.id))
+            & (col(row.status) == ChainTransactionStatus.MINED)
+            & (col(row.reason_code) == UNCLEAR_RECEIPT),
+        )
+        .group_by(col(Chain.id))
+    )
+    return found.all()
 
 
 async def _state_of_the_world(

@@ -22,7 +22,13 @@ TAGS: Final = [
     {"name": "api-keys", "description": "Keys for programs, within scopes."},
     {"name": "admins", "description": "Who holds which role."},
     {"name": "wallets", "description": "Assets, balances, statements, hot wallets."},
+    {
+        "name": "transactions",
+        "description": "Every operation of every unit, and monthly statements.",
+    },
     {"name": "payouts", "description": "Paying external addresses: ask, approve, follow."},
+    {"name": "transfers", "description": "Money between users: handles, transfers, requests."},
+    {"name": "pockets", "description": "Wallets of a user's own on chains: fund, spend, redeem."},
     {"name": "payout-runs", "description": "Paying many at once: upload, start, approve, report."},
     {
         "name": "address-book",
@@ -30,10 +36,14 @@ TAGS: Final = [
     },
     {"name": "screening", "description": "Addresses that must not be paid."},
     {"name": "policy", "description": "How many approvals a payout needs, and limits."},
+    {"name": "kyc", "description": "Who users are: levels, applications, decisions."},
+    {"name": "limits", "description": "What users of each level may do."},
     {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
     {"name": "purchases", "description": "Rates, quotes, and buying what we issue."},
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},
     {"name": "freezes", "description": "Users whose deposit was taken back."},
+    {"name": "events", "description": "What happened, as a list; a websocket tells it too."},
+    {"name": "webhooks", "description": "Having events sent: endpoints, secrets, deliveries."},
     {"name": "operations", "description": "Health, metrics, and the Temporal UI's codec."},
 ]
 

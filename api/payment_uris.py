@@ -7,8 +7,10 @@ another one; a token is a call of its ``transfer``. No amount: the payer types i
 
 import io
 from enum import StrEnum
+from typing import Any, Final
 
 import segno
+from fastapi import Request, Response
 
 from deposits.addresses import DepositAddress
 from domain.utxo.networks import NAMESPACE, network_of
@@ -29,6 +31,18 @@ class ImageFormat(StrEnum):
     def media_type(self) -> str:
         """The ``Content-Type``."""
         return "image/svg+xml" if self is ImageFormat.SVG else "image/png"
+
+
+QR_RESPONSE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "The QR code",
+        "content": {
+            ImageFormat.SVG.media_type: {"schema": {"type": "string"}},
+            ImageFormat.PNG.media_type: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+"""What ``responses=`` says of an operation that answers with a QR code."""
 
 
 def payment_uri(found: DepositAddress) -> str:
@@ -54,6 +68,14 @@ def qr_image(text: str, image_format: ImageFormat) -> bytes:
         drawn, kind=image_format.value, scale=_MODULE_PIXELS, border=_QUIET_ZONE
     )
     return drawn.getvalue()
+
+
+def qr_response(text: str, image_format: ImageFormat | None, request: Request) -> Response:
+    """Return the QR code in this format, or else in what the request accepts."""
+    chosen = image_format or preferred_format(request.headers.get("accept"))
+    return Response(
+        qr_image(text, chosen), media_type=chosen.media_type, headers={"Vary": "Accept"}
+    )
 
 
 def preferred_format(accept: str | None) -> ImageFormat:

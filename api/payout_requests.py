@@ -8,11 +8,13 @@ from api.second_factor import SecondFactorCheck
 from domain.errors import IdempotencyKeyReusedError, StrongroomError, error_by_code
 from domain.ids import PAYOUT, derived_id
 from domain.money import parse_minor
-from domain.payouts import PayoutRequest, PayoutStatus, request_hash
+from domain.payouts import PayoutRequest, PayoutStatus, Priority, request_hash
 from identity.principals import Principal
 from infra.database import Database
 from models.payouts import Payout, PayoutEvent
+from payouts.retries import check_retry
 from payouts.validation import validate_target
+from runs.queries import line_payout, run_for
 
 
 class PayoutRequests:
@@ -51,15 +53,54 @@ class PayoutRequests:
             note=body.note,
             priority=body.priority,
         )
+        return await self._take(request, second_factor)
+
+    async def retry_line(
+        self,
+        run_id: str,
+        number: int,
+        *,
+        idempotency_key: str,
+        principal: Principal,
+        second_factor: SecondFactorCheck,
+    ) -> Payout:
+        """
+        Return the payout that pays a failed line of a run again; raises as ``submit``.
+
+        Raises:
+            PayoutRunNotFoundError, PayoutNotFoundError: The caller has no such line.
+            PayoutStateError: It did not fail, or is paid again already.
+        """
+        async with self._database.transaction() as session:
+            await run_for(session, run_id, user_id=principal.user_id)
+            line = await line_payout(session, run_id, number)
+        request = PayoutRequest(
+            payout_id=derived_id(PAYOUT, principal.principal_id, idempotency_key),
+            user_id=principal.user_id,
+            principal=principal.principal_id,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash({"retry_of": line.id}),
+            asset=line.asset,
+            amount=str(line.amount_minor),
+            destination=line.destination,
+            note=line.note,
+            priority=Priority(line.priority),
+            retry_of=line.id,
+        )
+        return await self._take(request, second_factor)
+
+    async def _take(self, request: PayoutRequest, second_factor: SecondFactorCheck) -> Payout:
         if known := await self._find(request):
             return known
         async with self._database.transaction() as session:
-            await validate_target(
+            target = await validate_target(
                 session,
-                asset_code=body.asset,
-                amount_minor=amount_minor,
-                destination=body.destination,
+                asset_code=request.asset,
+                amount_minor=request.amount_minor,
+                destination=request.destination,
             )
+            if request.retry_of is not None:
+                await check_retry(session, request, destination=target.destination)
         # Last, so that a request which is refused anyway does not use the code up.
         await second_factor.require()
         acceptance = await self._workflows.request(request)

@@ -1,4 +1,4 @@
-"""Starting a run: what must hold before its workflow is asked, in which order."""
+"""Starting a run, and again: what must hold before its workflow is asked, in which order."""
 
 from sqlmodel import col, select
 
@@ -14,11 +14,11 @@ from domain.runs import RunStart, RunStatus
 from identity.principals import Principal
 from infra.database import Database
 from models.runs import PayoutRun
-from runs.queries import run_for
+from runs.queries import run_for, started_run_for
 
 
 class RunRequests:
-    """Turns the wish to start a draft into a run, once."""
+    """Turns the wish to start a draft into a run, once, and lets it go on when it was ended."""
 
     def __init__(self, database: Database, workflows: RunWorkflows) -> None:
         """Take the database, to look, and the workflows, which alone change anything."""
@@ -54,6 +54,26 @@ class RunRequests:
             raise known(acceptance.reason) if known else StrongroomError(acceptance.reason)
         if acceptance.idempotency_key != idempotency_key:
             raise _started_otherwise()
+
+    async def resume(self, run_id: str, *, second_factor: SecondFactorCheck) -> None:
+        """
+        Let the workflow of a held run go on that was ended from outside, such as by hand.
+
+        Raises:
+            PayoutRunNotFoundError, PayoutRunStateError: There is no run that is on its way.
+            WorkflowEngineUnavailableError, DatabaseUnavailableError: Repeat the same request.
+        """
+        async with self._database.transaction() as session:
+            run = await started_run_for(session, run_id, user_id=None)
+        if run.status == RunStatus.FINISHED:
+            msg = "Every line of the run has ended."
+            raise PayoutRunStateError(msg)
+        await second_factor.require()
+        await self._workflows.resume(
+            RunStart(run_id, run.principal, str(run.idempotency_key)),
+            user_id=run.user_id,
+            asset=run.asset,
+        )
 
     async def _startable(
         self, run_id: str, idempotency_key: str, principal: Principal

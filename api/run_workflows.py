@@ -1,5 +1,5 @@
 """
-How the API speaks to the workflows of bulk payouts: start, decide, cancel.
+How the API speaks to the workflows of bulk payouts: start, resume, decide, cancel.
 
 An answer comes from the workflow or not at all, as for single payouts. The workflow is addressed by
 name: its code reaches nothing of the API, and the API needs nothing of its code.
@@ -24,7 +24,12 @@ from domain.runs import (
     RunStanding,
     RunStart,
 )
-from domain.workflow_ids import ACCEPT_UPDATE_ID, WALLET_QUEUE, payout_run_workflow_id
+from domain.workflow_ids import (
+    ACCEPT_UPDATE_ID,
+    RUN_MOVED_SIGNAL,
+    WALLET_QUEUE,
+    payout_run_workflow_id,
+)
 from workflows.attributes import ASSET, USER_ID, attributes
 
 PAYOUT_RUN_WORKFLOW = "PayoutRunWorkflow"
@@ -77,23 +82,59 @@ class RunWorkflows:
                     await start.workflow_handle()
             raise
 
+    async def resume(self, request: RunStart, *, user_id: str, asset: str) -> None:
+        """
+        Start the workflow of a run that was started before, if none runs; else let it look again.
+
+        The step that it begins with finds the run held and holds nothing again.
+
+        Raises:
+            WorkflowEngineUnavailableError: No answer; asking again is harmless.
+        """
+        async with _translated():
+            await self._client.start_workflow(
+                PAYOUT_RUN_WORKFLOW,
+                request,
+                id=payout_run_workflow_id(request.run_id),
+                task_queue=WALLET_QUEUE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                start_signal=RUN_MOVED_SIGNAL,
+                search_attributes=attributes({USER_ID: user_id, ASSET: asset}),
+                static_summary=f"bulk payout of {asset}",
+                rpc_timeout=self._timeout,
+            )
+
     async def decide(self, decision: RunDecisionRequest) -> RunStanding:
         """Send an approver's decision; errors are those of ``domain.ports.RunDesk.decide``."""
-        return await self._update(decision.run_id, "decide", decision)
+        return await self._update(
+            decision.run_id, "decide", decision, update_id=decision.decision_id
+        )
 
     async def cancel(self, cancellation: RunCancellation) -> RunStanding:
-        """Take a run or chosen lines of it back."""
-        return await self._update(cancellation.run_id, "cancel", cancellation)
+        """Take a run or chosen lines of it back; the same action is answered the same."""
+        return await self._update(
+            cancellation.run_id, "cancel", cancellation, update_id=cancellation.action_id
+        )
 
     async def _update(
-        self, run_id: str, update: str, argument: RunDecisionRequest | RunCancellation
+        self,
+        run_id: str,
+        update: str,
+        argument: RunDecisionRequest | RunCancellation,
+        *,
+        update_id: str,
     ) -> RunStanding:
         handle: WorkflowHandle[Any, Any] = self._client.get_workflow_handle(
             payout_run_workflow_id(run_id)
         )
         async with _translated():
             standing: RunStanding = await handle.execute_update(
-                update, argument, result_type=RunStanding, rpc_timeout=self._timeout
+                update,
+                argument,
+                id=update_id,
+                result_type=RunStanding,
+                rpc_timeout=self._timeout,
             )
         return standing
 

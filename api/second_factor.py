@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.errors import StrongroomError
 from identity.principals import Principal
 from identity.step_up import SecondFactorKind, StepUps
 
@@ -28,6 +31,16 @@ class SecondFactorCheck:
             SecondFactorLockedError: Too many wrong codes.
         """
         return await self.step_ups.require_second_factor(
+            self.principal,
+            totp_code=self.totp_code,
+            step_up_token=self.step_up_token,
+            fingerprint=self.fingerprint(),
+        )
+
+    async def spend(self, session: AsyncSession) -> SecondFactorKind | StrongroomError:
+        """Use it up as part of a unit of work; a refusal is to be raised after the commit."""
+        return await self.step_ups.spend(
+            session,
             self.principal,
             totp_code=self.totp_code,
             step_up_token=self.step_up_token,

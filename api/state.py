@@ -12,18 +12,24 @@ from temporalio.converter import PayloadCodec
 from temporalio.service import RPCError
 
 from api.deposit_stream import StreamSlots
+from api.event_hub import EventHub
+from api.kyc_workflows import KycWorkflows
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_requests import PocketRequests
+from api.pocket_workflows import PocketWorkflows
 from api.purchase_requests import PurchaseRequests
 from api.purchase_workflows import PurchaseWorkflows
 from api.run_requests import RunRequests
 from api.run_workflows import RunWorkflows
 from api.sweep_workflows import SweepWorkflows
+from api.transfer_requests import TransferRequests
 from api.upload_bodies import UploadSlots
 from domain.clock import Clock, SystemClock
 from domain.errors import (
     DatabaseUnavailableError,
     InvariantError,
+    PermitRefusedError,
     WorkflowEngineUnavailableError,
 )
 from identity.services import Identity, open_identity
@@ -31,7 +37,12 @@ from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
 from infra.settings import ApiSettings
+from kyc.applications import KycApplications
+from runs.drafts import discard_old
 from runs.uploads import RunUploads
+from transfers.desk import TransferDesk
+from webhooks.deliveries import WebhookDeliveries
+from webhooks.endpoints import WebhookEndpoints
 
 HEALTH_TIMEOUT = timedelta(seconds=3)
 PURGE_INTERVAL = timedelta(hours=1)
@@ -48,6 +59,15 @@ class AppState:
     clock: Clock = field(default_factory=SystemClock)
     stream_slots: StreamSlots = field(default_factory=StreamSlots)
     upload_slots: UploadSlots = field(default_factory=UploadSlots)
+    event_hub: EventHub = field(init=False)
+    webhook_keys: Keyring = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make what follows from the others."""
+        hub = EventHub(self.database, self.settings.stream_interval)
+        object.__setattr__(self, "event_hub", hub)
+        keys = Keyring.parse(self.settings.webhook_keys.get_secret_value())
+        object.__setattr__(self, "webhook_keys", keys)
 
     @property
     def payout_workflows(self) -> PayoutWorkflows:
@@ -70,6 +90,17 @@ class AppState:
         return RunUploads(self.database, self.clock, drafts_max=self.settings.run_drafts_max)
 
     @property
+    def kyc_workflows(self) -> KycWorkflows:
+        """The way to the workflows of KYC applications."""
+        return KycWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def kyc_applications(self) -> KycApplications:
+        """What stores applications, and opens what is sealed in them."""
+        keyring = Keyring.parse(self.settings.data_keys.get_secret_value())
+        return KycApplications(self.database, keyring, self.clock)
+
+    @property
     def sweep_workflows(self) -> SweepWorkflows:
         """The way to sweep workflows."""
         return SweepWorkflows(self.temporal)
@@ -80,6 +111,11 @@ class AppState:
         return PayoutRequests(self.database, self.payout_workflows)
 
     @property
+    def transfer_requests(self) -> TransferRequests:
+        """The way in for transfers between users."""
+        return TransferRequests(TransferDesk(self.database, self.clock, self.identity.permits))
+
+    @property
     def purchase_workflows(self) -> PurchaseWorkflows:
         """The way to purchase workflows."""
         return PurchaseWorkflows(self.temporal, timeout=self.settings.accept_timeout)
@@ -88,6 +124,28 @@ class AppState:
     def purchase_requests(self) -> PurchaseRequests:
         """The way in for purchases."""
         return PurchaseRequests(self.database, self.purchase_workflows)
+
+    @property
+    def webhook_endpoints(self) -> WebhookEndpoints:
+        """Where users have events sent to."""
+        return WebhookEndpoints(
+            self.database,
+            self.clock,
+            self.webhook_keys,
+            allows_loopback=self.settings.webhook_loopback,
+            endpoints_max=self.settings.webhook_endpoints_max,
+        )
+
+    @property
+    def webhook_deliveries(self) -> WebhookDeliveries:
+        """What was sent there."""
+        return WebhookDeliveries(self.database, self.clock)
+
+    @property
+    def pocket_requests(self) -> PocketRequests:
+        """The way in for transfers to and from pockets."""
+        workflows = PocketWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+        return PocketRequests(self.database, workflows)
 
     @property
     def codec(self) -> PayloadCodec:
@@ -141,17 +199,28 @@ async def open_state(settings: ApiSettings) -> AsyncIterator[AppState]:
         session_lifetime=settings.session_lifetime,
         step_up_lifetime=settings.step_up_lifetime,
     )
-    housekeeping = asyncio.create_task(_keep_house(identity))
+    state = AppState(settings=settings, database=database, identity=identity, temporal=client)
+    housekeeping = asyncio.create_task(_keep_house(state))
     try:
-        yield AppState(settings=settings, database=database, identity=identity, temporal=client)
+        yield state
     finally:
         housekeeping.cancel()
         await database.close()
 
 
-async def _keep_house(identity: Identity) -> None:
-    """Forget stale tokens now and then; that the database is down is somebody else's news."""
+async def _keep_house(state: AppState) -> None:
+    """
+    Forget stale tokens and old drafts now and then.
+
+    That the database is down is somebody else's news.
+    """
     while True:
+        # A permit key that the database refuses is logged there, and each transfer says so.
+        with contextlib.suppress(DatabaseUnavailableError, PermitRefusedError):
+            await state.identity.permits.register()
         with contextlib.suppress(DatabaseUnavailableError):
-            await identity.purge()
+            await state.identity.purge()
+            await discard_old(
+                state.database, state.clock, kept_for=state.settings.run_draft_lifetime
+            )
         await asyncio.sleep(PURGE_INTERVAL.total_seconds())

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bulk, catchup, coins, disperse, large_run, ledger, payouts
+from benchmarks import bulk, catchup, coins, disperse, large_run, ledger, payouts, transfers
 from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.services import Service
@@ -57,7 +57,7 @@ async def run(options: argparse.Namespace) -> int:
         ratios |= await _disperse(out)
     if options.part in ("all", "bulk"):
         ratios |= await _bulk(out, lines=options.lines)
-    if options.part in ("all", "ledger", "payouts"):
+    if options.part in ("all", "ledger", "payouts", "transfers"):
         ratios |= await _on_a_stack(options, out)
     _report(ratios, out)
     return 0
@@ -132,6 +132,10 @@ async def _on_a_stack(options: argparse.Namespace, out: Console) -> dict[str, fl
                 out.print(books)
                 ratios["ledger_vs_bare_sql"] = books.ledger_vs_bare_sql
                 ratios["ledger_bulk_vs_single"] = books.ledger_bulk_vs_single
+            if options.part in ("all", "transfers"):
+                sent = await transfers.measure(stack.site, count=options.transfers)
+                out.print(sent)
+                ratios["transfer_vs_bare_sql"] = sent.transfer_vs_bare_sql
             if options.part in ("all", "payouts"):
                 paid = await payouts.measure(stack, count=options.payouts)
                 out.print(paid)
@@ -163,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--part",
-        choices=("all", "ledger", "payouts", "coins", "catchup", "disperse", "bulk"),
+        choices=("all", "ledger", "transfers", "payouts", "coins", "catchup", "disperse", "bulk"),
         default="all",
     )
     parser.add_argument("--payouts", type=int, default=900, help="per round")

@@ -56,9 +56,9 @@ async def measure(site: Site, *, count: int) -> LedgerFigures:
 
     singles, bares, bulks = [], [], []
     for _ in range(ROUNDS):
-        singles.append(await _rate(single, _transfers(count)))
+        singles.append(await rate(single, _transfers(count)))
         documents = [json.dumps([p.as_json()]) for p in _transfers(count)]
-        bares.append(await _rate(bare, documents))
+        bares.append(await rate(bare, documents))
         began = time.perf_counter()
         await ledger.post(*_transfers(BULK))
         bulks.append(BULK / (time.perf_counter() - began))
@@ -68,7 +68,7 @@ async def measure(site: Site, *, count: int) -> LedgerFigures:
     )
 
 
-async def _rate[Item](send: Callable[[Item], Awaitable[None]], items: Sequence[Item]) -> float:
+async def rate[Item](send: Callable[[Item], Awaitable[None]], items: Sequence[Item]) -> float:
     queue = list(items)
 
     async def worker() -> None:

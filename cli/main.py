@@ -16,11 +16,14 @@ from cli import (
     deposit,
     freeze,
     keys,
+    kyc,
     ledger,
+    limits,
     payout,
     run,
     screening,
     stack,
+    transfer,
     user,
 )
 from cli.client import ApiProblem
@@ -40,12 +43,15 @@ app.add_typer(user.app, name="user")
 app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
 app.add_typer(run.app, name="run")
+app.add_typer(transfer.app, name="transfer")
 app.add_typer(book.app, name="book")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(chain.app, name="chain")
 app.add_typer(cold.app, name="cold")
 app.add_typer(freeze.app, name="freeze")
 app.add_typer(screening.app, name="screening")
+app.add_typer(kyc.app, name="kyc")
+app.add_typer(limits.app, name="limits")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
 

@@ -32,6 +32,7 @@ Code = Annotated[
     str, typer.Option(prompt="One-time code", envvar="STRONGROOM_TOTP_CODE", help="One-time code.")
 ]
 Note = Annotated[str | None, typer.Option(help="A note for the record.")]
+Key = Annotated[str | None, typer.Option(help="Repeat it when you repeat the command.")]
 Lines = Annotated[str | None, typer.Option(help="Only these, such as 2-500,701; else all.")]
 
 MEDIA_TYPES = {
@@ -78,9 +79,7 @@ def start(
     typer_context: typer.Context,
     run_id: RunId,
     code: Code,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="Repeat it when you repeat the command.")
-    ] = None,
+    idempotency_key: Key = None,
     watch: Annotated[bool, typer.Option("--watch", help="Follow it to its end.")] = False,
 ) -> None:
     """Freeze all of a draft and pay it out once approved."""
@@ -217,9 +216,42 @@ def reject(
 
 
 @app.command()
-def cancel(typer_context: typer.Context, run_id: RunId, code: Code, lines: Lines = None) -> None:
+def cancel(
+    typer_context: typer.Context,
+    run_id: RunId,
+    code: Code,
+    lines: Lines = None,
+    idempotency_key: Key = None,
+) -> None:
     """Take back what no batch has taken, or lines of it."""
-    _act(typer_context, run_id, "cancellation", code, {"lines": lines})
+    key = idempotency_key or new_id("cli")
+    _act(typer_context, run_id, "cancellation", code, {"lines": lines}, key=key)
+
+
+@app.command()
+def retry(
+    typer_context: typer.Context,
+    run_id: RunId,
+    line: Annotated[int, typer.Argument(min=1, help="Where it is in the file.")],
+    code: Code,
+    idempotency_key: Key = None,
+) -> None:
+    """Pay a line again that the chain did not pay, by a new payout."""
+    context = context_of(typer_context)
+    key = idempotency_key or new_id("cli")
+    path = f"/v1/payout-runs/{run_id}/lines/{line}/retries"
+    with context.api() as api:
+        payout = api.send("POST", path, code=code, idempotency_key=key)
+    context.show(payout, f"Line {line} is paid again by {payout['id']}: {payout['status']}.")
+
+
+@app.command()
+def resume(typer_context: typer.Context, run_id: RunId, code: Code) -> None:
+    """Start the workflow of a run again that was ended from outside (operators)."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        run = api.send("POST", f"/v1/payout-runs/{run_id}/resumption", code=code)
+    context.show(run, f"{run_id} goes on; it is {run['status']}.")
 
 
 @app.command()
@@ -231,10 +263,19 @@ def discard(typer_context: typer.Context, run_id: RunId) -> None:
     context.show({"id": run_id}, f"{run_id} is gone.")
 
 
-def _act(typer_context: typer.Context, run_id: str, action: str, code: str, body: Any) -> None:
+def _act(
+    typer_context: typer.Context,
+    run_id: str,
+    action: str,
+    code: str,
+    body: Any,
+    *,
+    key: str | None = None,
+) -> None:
     context = context_of(typer_context)
+    path = f"/v1/payout-runs/{run_id}/{action}"
     with context.api() as api:
-        answer = api.send("POST", f"/v1/payout-runs/{run_id}/{action}", body, code=code)
+        answer = api.send("POST", path, body, code=code, idempotency_key=key)
     context.show(answer, f"{run_id} is {answer['status']}: {_counted(answer['lines'])}")
 
 

@@ -19,7 +19,7 @@ from domain.errors import (
 from domain.hd import EXTERNAL, derive_address
 from domain.ids import ADDRESS, derived_id
 from infra.paging import Page, paged
-from models.deposits import ChainAddress, HdAccount
+from models.deposits import AddressPurpose, ChainAddress, HdAccount
 from models.wallets import Asset, Chain
 
 ADDRESSES_MAX = 1_000
@@ -76,10 +76,9 @@ async def issue(
         msg = f"There is no asset {request.asset!r}."
         raise UnknownAssetError(msg)
     # Locked, so that no two addresses get one index.
-    account = await _locked_account(session, asset.home_chain_id)
+    account = await locked_account(session, asset.home_chain_id)
     await _check_limit(session, request.user_id, asset.home_chain_id, addresses_max)
     row = _derived(account, address_id, request, clock=clock)
-    account.next_external_index += 1
     session.add(row)
     await session.flush()
     return DepositAddress(row, await session.get_one(Chain, asset.home_chain_id), asset)
@@ -119,27 +118,37 @@ def _handed_out() -> Any:
         select(ChainAddress, Chain, Asset)
         .join(Chain, col(Chain.id) == col(ChainAddress.chain_id))
         .join(Asset, col(Asset.code) == col(ChainAddress.asset))
-        .where(ChainAddress.branch == EXTERNAL)
+        .where(ChainAddress.branch == EXTERNAL, ChainAddress.purpose == AddressPurpose.DEPOSIT)
     )
 
 
 def _derived(
     account: HdAccount, address_id: str, request: AddressRequest, *, clock: Clock
 ) -> ChainAddress:
+    return next_address(
+        account,
+        ChainAddress(
+            id=address_id,
+            chain_id=account.chain_id,
+            address="",
+            lookup_key=b"",
+            branch=EXTERNAL,
+            index=0,
+            user_id=request.user_id,
+            asset=request.asset,
+            label=request.label,
+            created_at=clock.now(),
+        ),
+    )
+
+
+def next_address(account: HdAccount, row: ChainAddress) -> ChainAddress:
+    """Give a row the next address of a locked account; ``next_external_index`` is counted on."""
     position = KeyPosition(EXTERNAL, account.next_external_index)
     derived = derive_address(account.chain_id, account.xpub, position)
-    return ChainAddress(
-        id=address_id,
-        chain_id=account.chain_id,
-        address=derived.address,
-        lookup_key=derived.lookup_key,
-        branch=position.branch,
-        index=position.index,
-        user_id=request.user_id,
-        asset=request.asset,
-        label=request.label,
-        created_at=clock.now(),
-    )
+    row.address, row.lookup_key, row.index = derived.address, derived.lookup_key, position.index
+    account.next_external_index += 1
+    return row
 
 
 async def _check_limit(
@@ -149,14 +158,19 @@ async def _check_limit(
     found = await session.exec(
         select(func.count())
         .select_from(ChainAddress)
-        .where(ChainAddress.user_id == user_id, ChainAddress.chain_id == chain_id)
+        .where(
+            ChainAddress.user_id == user_id,
+            ChainAddress.chain_id == chain_id,
+            ChainAddress.purpose == AddressPurpose.DEPOSIT,
+        )
     )
     if found.one() >= addresses_max:
         msg = f"A customer has at most {addresses_max} addresses on one chain."
         raise DepositAddressLimitError(msg)
 
 
-async def _locked_account(session: AsyncSession, chain_id: str) -> HdAccount:
+async def locked_account(session: AsyncSession, chain_id: str) -> HdAccount:
+    """Return a chain's keys, locked; raise AccountNotReadyError while there are none."""
     found = await session.exec(
         select(HdAccount).where(HdAccount.chain_id == chain_id).with_for_update()
     )

@@ -6,6 +6,7 @@ among everything it spent, however many addresses and coins we have.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -34,10 +35,12 @@ from domain.deposits import (
 )
 from domain.hd import EXTERNAL, derive_address
 from domain.ids import DEPOSIT, derived_id
+from domain.pockets import Route
 from domain.scanning import Incoming, Outpoint, ScannedBlock
 from domain.utxo.networks import NETWORKS
 from models.chain_transactions import ChainAttempt, ChainTransaction
-from models.deposits import ChainAddress, ChainDeposit, HdAccount, Utxo
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit, HdAccount, Utxo
+from models.payouts import Payout
 from models.wallets import Asset, Chain
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,9 @@ _SPENT = (
     .subquery("spent")
 )
 """Outpoints, serialized back to front and in hex, as the columns of ``Utxo``."""
+
+type _Share = tuple[str, str, int, str | None]
+"""Txid, address, amount and token contract."""
 
 BALANCE = "balance:"
 """Position of a deposit that was found by comparing balances: no transaction is known."""
@@ -121,13 +127,16 @@ async def record(
     """
     if not arrivals:
         return 0
-    own = await _own_moves(session, {a.incoming.txid for a in arrivals})
+    txids = {a.incoming.txid for a in arrivals}
+    own = await _own_moves(session, txids)
     await _record_coins(session, chain, [a for a in arrivals if a.block], clock=clock)
     from_others = [
         a
         for a in arrivals
         if a.address.branch == EXTERNAL and (a.incoming.txid, a.address.address) not in own
     ]
+    shares = await _pocket_shares(session, txids)
+    from_others = [a for a in from_others if not _is_share(a, shares)]
     return await _record_deposits(session, chain, from_others, clock=clock)
 
 
@@ -201,13 +210,47 @@ async def _own_txids(session: AsyncSession, txids: Collection[str]) -> set[str]:
 
 
 async def _own_moves(session: AsyncSession, txids: Collection[str]) -> set[tuple[str, str]]:
-    """Return txid and destination of our transactions among these."""
+    """Return txid and destination of our transactions among these, and where change returns to."""
     found = await session.exec(
-        select(ChainAttempt.txid, ChainTransaction.destination)
+        select(ChainAttempt.txid, ChainTransaction.destination, ChainTransaction.change_address)
         .join(ChainTransaction, col(ChainTransaction.id) == col(ChainAttempt.chain_transaction_id))
         .where(col(ChainAttempt.txid) == any_(bindparam(None, list(txids), ARRAY(String))))
     )
-    return {(str(txid), str(destination)) for txid, destination in found}
+    return {
+        (str(txid), str(address))
+        for txid, destination, change_address in found
+        for address in (destination, change_address)
+    }
+
+
+async def _pocket_shares(session: AsyncSession, txids: Collection[str]) -> Counter[_Share]:
+    """Return what our transactions that pay several pay to pockets: no deposits, each once."""
+    found = await session.exec(
+        select(ChainAttempt.txid, Payout.destination, Payout.amount_minor, Asset.contract_address)
+        .join(ChainTransaction, col(ChainTransaction.id) == col(ChainAttempt.chain_transaction_id))
+        .join(Payout, col(Payout.chain_transaction_id) == col(ChainTransaction.id))
+        .join(Asset, col(Asset.code) == col(Payout.asset))
+        .where(
+            col(ChainAttempt.txid) == any_(bindparam(None, list(txids), ARRAY(String))),
+            col(ChainTransaction.destination).is_(None),
+            Payout.route == Route.FUND,
+        )
+    )
+    return Counter((str(txid), to, minor, contract) for txid, to, minor, contract in found)
+
+
+def _is_share(arrival: Arrival, shares: Counter[_Share]) -> bool:
+    incoming = arrival.incoming
+    share = (
+        incoming.txid,
+        arrival.address.address,
+        incoming.amount_minor,
+        incoming.contract_address,
+    )
+    if shares[share] == 0:
+        return False
+    shares[share] -= 1
+    return True
 
 
 async def _coins(
@@ -335,7 +378,7 @@ def _add(
 ) -> None:
     incoming, address = arrival.incoming, arrival.address
     asset = assets.get(incoming.contract_address)
-    reason = _reason(asset, incoming.amount_minor)
+    reason = _reason(asset, incoming.amount_minor, address)
     deposit = ChainDeposit(
         id=deposit_id_of(chain.id, arrival),
         chain_id=chain.id,
@@ -369,9 +412,12 @@ def _place(
     move(session, deposit, status, clock=clock, detail=f"in block {block.height}")
 
 
-def _reason(asset: Asset | None, amount_minor: int) -> DepositReason | None:
+def _reason(asset: Asset | None, amount_minor: int, address: ChainAddress) -> DepositReason | None:
     if asset is None:
         return DepositReason.UNLISTED_ASSET
+    if address.purpose == AddressPurpose.POCKET:
+        # What lies in a user's own wallet is theirs, however little it is.
+        return None
     if not asset.enabled:
         return DepositReason.ASSET_DISABLED
     return DepositReason.BELOW_MINIMUM if amount_minor < asset.deposit_min_minor else None

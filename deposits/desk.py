@@ -21,7 +21,7 @@ from ledger import chart, rules
 from ledger.posting import Posting
 from ledger.service import Ledger
 from models.chain_transactions import ChainHead
-from models.deposits import ChainDeposit
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit
 from models.wallets import Chain
 
 logger = logging.getLogger(__name__)
@@ -75,21 +75,26 @@ class PostgresDepositDesk:
 async def _posting(
     session: AsyncSession, rule: Callable[..., Posting], deposit: ChainDeposit, clock: Clock
 ) -> Posting:
+    address = await session.get_one(ChainAddress, deposit.address_id)
+    is_pocket = address.purpose == AddressPurpose.POCKET
     return rule(
         deposit_id=deposit.id,
         credit=deposit.credits,
-        target=await _target(session, deposit),
+        target=await _target(session, deposit, is_pocket=is_pocket),
         chain_id=deposit.chain_id,
         asset=str(deposit.asset),
         amount_minor=deposit.amount_minor,
         at=clock.now(),
+        is_pocket=is_pocket,
     )
 
 
-async def _target(session: AsyncSession, deposit: ChainDeposit) -> str:
+async def _target(session: AsyncSession, deposit: ChainDeposit, *, is_pocket: bool) -> str:
     """Return whose it is: what a purchase waits for is nobody's balance until it is converted."""
     if deposit.reason_code is not None:
         return chart.UNCLAIMED
+    if is_pocket:
+        return chart.onchain(deposit.user_id, deposit.chain_id)
     if await purchase_of(session, deposit) is not None:
         return chart.purchase_clearing(deposit.chain_id)
     return chart.available(deposit.user_id)

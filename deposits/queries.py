@@ -131,6 +131,7 @@ async def postings_of(session: AsyncSession, deposit: ChainDeposit) -> list[Stat
     """Return what the books did with a deposit, oldest first; our own side of it left out."""
     codes = (
         chart.available(deposit.user_id),
+        chart.onchain(deposit.user_id, deposit.chain_id),
         chart.UNCLAIMED,
         chart.purchase_clearing(deposit.chain_id),
     )

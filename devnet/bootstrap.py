@@ -1,5 +1,5 @@
 """
-What a fresh local stack is filled with: the development chain, Ether, a token, and a policy.
+What a fresh local stack is filled with: the development chain, Ether, a token, a policy and limits.
 
 Runs at each start and adds only what is missing.
 """
@@ -14,9 +14,11 @@ from devnet.services import Service
 from devnet.site import EVM_CHAIN_ID
 from devnet.stack import Stack
 from domain.disperse import deployment_code
+from domain.limits import ANY_ASSET, LEVEL_MAX, Limit, LimitsDocument, Operation, Window
 from domain.policy import PolicyDocument
 from domain.utxo.networks import BITCOIN_REGTEST
 from infra.database import Database
+from limits.documents import current_limits, store_limits
 from models.payouts import Policy
 from models.wallets import Asset, AssetKind, Chain
 from payouts.catalog import AssetEntry, Catalog, ChainEntry, DepositTier, apply_catalog
@@ -73,6 +75,16 @@ POLICY = PolicyDocument.model_validate(
 )
 """Small amounts go by themselves, larger ones ask one approver, the largest two."""
 
+LIMITS = LimitsDocument(
+    limits=tuple(
+        Limit(level=level, operation=operation, asset=ANY_ASSET, window=window, count=count)
+        for operation in Operation
+        for level in range(LEVEL_MAX + 1)
+        for window, count in ((Window.DAY, 1_000_000), (Window.MONTH, 10_000_000))
+    )
+)
+"""Shows what there is, and stands in nobody's way."""
+
 
 async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 15) -> None:
     """Add chain, assets and policy to the stack's database, and the token to its chain."""
@@ -115,11 +127,15 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
                 select(Policy.version).where(col(Policy.created_by).is_not(None))
             )
             has_policy = written.first() is not None
+            has_limits = (await current_limits(session)).document.limits != ()
         if known is None:
             await _add_token(database, RichUncle(site.evm_url))
         if not has_policy:
             async with database.transaction() as session:
                 await store_policy(session, POLICY, by="bootstrap")
+        if not has_limits:
+            async with database.transaction() as session:
+                await store_limits(session, LIMITS, by="bootstrap")
     finally:
         await database.close()
 

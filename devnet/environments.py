@@ -24,6 +24,7 @@ def api_environment(site: Site) -> dict[str, str]:
     return {
         **_common(site, role="strongroom_api"),
         "STRONGROOM_DATA_KEYS": site.secrets.data_keys,
+        **_webhooks(site),
         "STRONGROOM_PUBLIC_URL": site.api_url,
         "STRONGROOM_TEMPORAL_UI_URL": site.temporal_ui_url,
         # The UI beside it shows payloads without a login: the machine is the boundary here.
@@ -36,6 +37,7 @@ def worker_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
     return {
         **_common(site, role="strongroom_worker"),
         "STRONGROOM_CHAIN_RPC_URLS": json.dumps(site.rpc_urls),
+        **_webhooks(site),
         "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
     }
 
@@ -57,6 +59,14 @@ def migration_environment(site: Site) -> dict[str, str]:
         "STRONGROOM_API_DATABASE_PASSWORD": site.secrets.api_database_password,
         "STRONGROOM_WORKER_DATABASE_PASSWORD": site.secrets.worker_database_password,
         "STRONGROOM_SIGNER_DATABASE_PASSWORD": site.secrets.signer_database_password,
+    }
+
+
+def _webhooks(site: Site) -> dict[str, str]:
+    return {
+        "STRONGROOM_WEBHOOK_KEYS": site.secrets.webhook_keys,
+        # Receivers of a developer's stack are on the developer's machine.
+        "STRONGROOM_WEBHOOK_LOOPBACK": "true",
     }
 
 

@@ -14,7 +14,7 @@ from infra.database import Database
 from ledger import chart
 from ledger.queries import account_balance, asset_sums
 from ledger.verify import Verification, verify
-from models.deposits import ChainAddress, ChainDeposit
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit
 from models.wallets import Asset, BlockchainWallet
 
 
@@ -87,7 +87,8 @@ async def _check(site: Site, session: AsyncSession, asset: Asset, *, sum_minor: 
     async def booked(code: str) -> int:
         return await account_balance(session, code, asset.code)
 
-    omnibus = (chart.omnibus_hot(asset.home_chain_id), chart.omnibus_deposit(asset.home_chain_id))
+    mirrors = (chart.omnibus_hot, chart.omnibus_deposit, chart.omnibus_pocket)
+    omnibus = [mirror(asset.home_chain_id) for mirror in mirrors]
     return AssetCheck(
         asset=asset.code,
         booked_minor=-sum([await booked(code) for code in omnibus]),
@@ -107,6 +108,7 @@ async def _addresses(session: AsyncSession, asset: Asset) -> list[str]:
         select(ChainAddress.address).where(
             ChainAddress.chain_id == asset.home_chain_id,
             col(ChainAddress.user_id).is_(None)
+            | (col(ChainAddress.purpose) == AddressPurpose.POCKET)
             | col(ChainAddress.id).in_(select(ChainDeposit.address_id)),
         )
     )

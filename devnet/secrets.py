@@ -33,12 +33,13 @@ class Secrets:
     codec_keys: str = field(default_factory=_keyring("codec-1"))
     data_keys: str = field(default_factory=_keyring("data-1"))
     wallet_keys: str = field(default_factory=_keyring("wallet-1"))
+    webhook_keys: str = field(default_factory=_keyring("webhook-1"))
     bitcoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
     litecoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
 
 
-REPLACEABLE = frozenset({"bitcoin_rpc_password", "litecoin_rpc_password"})
-"""Nothing is lost with these: a folder from before they existed is given new ones."""
+REPLACEABLE = frozenset({"webhook_keys", "bitcoin_rpc_password", "litecoin_rpc_password"})
+"""A folder from before these existed is given new ones: it holds nothing that needs them."""
 
 
 def load_or_create(state_dir: Path) -> Secrets:

@@ -137,6 +137,8 @@ def api_process(site: Site) -> ManagedProcess:
     server = ["-m", "uvicorn", "--factory", "api.app:create_app", "--no-access-log"]
     # Streams of confirmations would keep it from stopping.
     server += ["--timeout-graceful-shutdown", "5"]
+    # What is said over a websocket is short.
+    server += ["--ws-max-size", "65536"]
     return ManagedProcess(
         "api",
         [sys.executable, *server, "--host", LOOPBACK, "--port", str(site.ports.api)],

@@ -1,5 +1,6 @@
 """Which waiting payouts leave: the urgent at once, the others with company or when it is time."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,8 @@ class BatchRules:
     wait: timedelta
     """How long payouts of normal priority wait for company."""
     economy_wait: timedelta
+    transactions_max: int
+    """Most chain transactions of one batch."""
     value_minor: int | None
     """So much waiting in one asset leaves at once, in its minor units."""
 
@@ -43,17 +46,58 @@ def leaving(waiting: Sequence[Waiting], rules: BatchRules, *, now: datetime) -> 
     All leave when they fill a batch, and all of an asset when they are worth enough together. Else
     the urgent leave, all of normal priority once one has waited long enough, and the economical
     likewise. Others of their asset come along where a chain transaction has room left.
+
+    The urgent go first, but however many they are, they leave a part of the batch to others whose
+    time has come.
     """
-    if len(waiting) >= rules.capacity:
-        return list(waiting[: rules.capacity])
     due = _due(waiting, rules, now=now)
-    room = _room(due, rules.outputs_max)
-    chosen = {each.payout_id for each in due}
-    for each in waiting:
-        if each.payout_id not in chosen and each.is_shareable and room.get(each.asset, 0):
-            room[each.asset] -= 1
-            chosen.add(each.payout_id)
-    return [each for each in waiting if each.payout_id in chosen]
+    due_ids = {each.payout_id for each in due}
+    urgent = [each for each in waiting if each.priority == Priority.URGENT]
+    others = [each for each in due if each.priority != Priority.URGENT]
+    batch = _Batch(rules)
+    batch.take(urgent, spared=len(others))
+    batch.take(others)
+    batch.take(urgent)
+    rest = [each for each in waiting if each.payout_id not in due_ids]
+    batch.take(rest, only_along=len(waiting) < rules.capacity)
+    return [each for each in waiting if each.payout_id in batch.chosen]
+
+
+class _Batch:
+    """What a batch has room for: payouts, and chain transactions that pay them."""
+
+    def __init__(self, rules: BatchRules) -> None:
+        self.chosen: set[str] = set()
+        self._rules = rules
+        self._transactions = 0
+        self._sharing: Counter[str] = Counter()
+
+    def take(
+        self, waiting: Sequence[Waiting], *, spared: int = 0, only_along: bool = False
+    ) -> None:
+        """
+        Take these in order, as long as there is room.
+
+        Of ``spared`` others some must fit in after these; ``only_along`` asks for room in the
+        transactions there are.
+        """
+        capacity = self._rules.capacity - _part(self._rules.capacity, spared)
+        most = self._rules.transactions_max - _part(self._rules.transactions_max, spared)
+        for each in waiting:
+            is_new = (
+                not each.is_shareable or not self._sharing[each.asset] % self._rules.outputs_max
+            )
+            has_place = not is_new or (self._transactions < most and not only_along)
+            if len(self.chosen) >= capacity or each.payout_id in self.chosen or not has_place:
+                continue
+            self.chosen.add(each.payout_id)
+            self._transactions += is_new
+            self._sharing[each.asset] += each.is_shareable
+
+
+def _part(whole: int, spared: int) -> int:
+    """Return how much of a whole is kept for so many others: a quarter, or one of few."""
+    return min(spared, max(whole // 4, 1 if whole > 1 else 0))
 
 
 def _due(waiting: Sequence[Waiting], rules: BatchRules, *, now: datetime) -> list[Waiting]:
@@ -77,12 +121,3 @@ def _due(waiting: Sequence[Waiting], rules: BatchRules, *, now: datetime) -> lis
         if rules.value_minor is not None and amount_minor >= rules.value_minor
     }
     return [each for each in waiting if is_due[each.priority] or each.asset in heavy]
-
-
-def _room(due: Sequence[Waiting], outputs_max: int) -> dict[str, int]:
-    """Return how many more payouts of each asset fit into the transactions of those due."""
-    counts: dict[str, int] = {}
-    for each in due:
-        if each.is_shareable:
-            counts[each.asset] = counts.get(each.asset, 0) + 1
-    return {asset: -count % outputs_max for asset, count in counts.items()}

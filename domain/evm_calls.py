@@ -22,6 +22,9 @@ BALANCE_OF_SELECTOR = bytes.fromhex("70a08231")
 FEE_MARKET_TYPE = 2
 """Transaction type with ``maxFeePerGas`` (EIP-1559)."""
 
+TRANSFER_GAS_MAX = 1_000_000
+"""No transfer to one recipient that we know needs more; a higher limit would only burn money."""
+
 TOPUP_GAS_MAX = 300_000
 """Gas that a top-up may pay for, at the chain's fee ceiling: a token transfer or two."""
 

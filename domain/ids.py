@@ -20,10 +20,13 @@ PAYOUT, USER, SESSION, API_KEY, STEP_UP = "pay", "usr", "ses", "key", "stp"
 CHAIN_TRANSACTION, CHAIN_BATCH, ATTEMPT = "ctx", "cbt", "att"
 HOLD, LEDGER_TRANSACTION, DECISION = "hld", "ltx", "dec"
 ADDRESS, DEPOSIT, FREEZE, RESCAN = "adr", "dep", "frz", "rsc"
-PAYOUT_RUN, BOOK_ENTRY = "run", "bok"
+PAYOUT_RUN, BOOK_ENTRY, ACTION = "run", "bok", "act"
+TRANSFER, MONEY_REQUEST = "tfr", "mrq"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 QUOTE, PURCHASE, PURCHASE_REFUND = "quo", "pur", "prf"
+POCKET, POCKET_TRANSFER = "pkt", "ptr"
 KYC_APPLICATION = "kya"
+EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 
 
 def new_id(prefix: str) -> str:

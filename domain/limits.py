@@ -29,7 +29,7 @@ class Operation(StrEnum):
     SEND = "send"
     """Off-chain, from one user to another."""
     SEND_ONCHAIN = "send_onchain"
-    """From a user's on-chain pocket, and from there to the off-chain one and back."""
+    """From a user's own pocket on a chain to an address there."""
     PURCHASE = "purchase"
     PAYOUT = "payout"
     """From the off-chain balance to an address on a chain."""
@@ -54,7 +54,9 @@ class _Document(BaseModel):
 class Limit(_Document):
     """One row of the table."""
 
-    level: int = Field(ge=UNVERIFIED_LEVEL, le=LEVEL_MAX, description="KYC level of the user.")
+    level: int = Field(
+        ge=UNVERIFIED_LEVEL, le=LEVEL_MAX, strict=True, description="KYC level of the user."
+    )
     operation: Operation
     asset: str = Field(
         min_length=1,
@@ -64,7 +66,11 @@ class Limit(_Document):
     )
     window: Window
     count: int | None = Field(
-        default=None, ge=0, le=2**31 - 1, description="Most operations in the window; null: any."
+        default=None,
+        ge=0,
+        le=2**31 - 1,
+        strict=True,
+        description="Most operations in the window; null: any.",
     )
     amount_minor: str | None = Field(
         default=None,

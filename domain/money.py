@@ -15,6 +15,10 @@ UINT256_MAX = 2**256 - 1
 _MINOR_UNITS = re.compile(r"[0-9]{1,78}", re.ASCII)
 
 
+_SHOWN_MAX = 40
+"""Characters of what was typed that a refusal repeats."""
+
+
 def parse_minor(text: str) -> int:
     """
     Return the positive number of minor units that ``text`` spells.
@@ -41,7 +45,7 @@ def parse_units(text: str, *, decimals: int) -> int:
     """
     match = re.fullmatch(r"([0-9]{1,60})(?:\.([0-9]{1,60}))?", text, re.ASCII)
     if match is None or len(match[2] or "") > decimals:
-        msg = f"{text!r} is not a decimal number with at most {decimals} decimals."
+        msg = f"{text[:_SHOWN_MAX]!r} is not a decimal number with at most {decimals} decimals."
         raise InvalidAmountError(msg)
     return parse_minor((match[1] + (match[2] or "").ljust(decimals, "0")).lstrip("0") or "0")
 

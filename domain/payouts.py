@@ -56,6 +56,8 @@ class DecisionKind(StrEnum):
 
     APPROVE = "approve"
     REJECT = "reject"
+    AUTHORIZE = "authorize"
+    """The requester's own, by their second factor: what moves from or to a pocket needs it."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class PayoutRequest:
     destination: str
     note: str | None = None
     priority: Priority = Priority.NORMAL
+    retry_of: str | None = None
+    """The payout that it pays again: a line of a run that the chain did not pay."""
 
     @property
     def amount_minor(self) -> int:

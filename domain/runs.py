@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +14,10 @@ from domain.payouts import DecisionKind
 
 LINES_MAX = 100_000
 """Most payments that one run carries."""
+
+
+_LINES = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
+"""A line or a range of them; ``2 * LINES_MAX`` has as many digits."""
 
 
 class RunStatus(StrEnum):
@@ -37,14 +42,30 @@ class LineContent(NamedTuple):
     destination: str
 
 
-def lines_hash(lines: Iterable[LineContent]) -> str:
-    """Return the SHA-256 over what these lines pay, in order of line number, hex."""
-    digest = hashlib.sha256()
-    for line in lines:
+class LinesDigest:
+    """The SHA-256 over what lines pay, given in order of line number."""
+
+    def __init__(self) -> None:
+        """Begin without a line."""
+        self._digest = hashlib.sha256()
+
+    def add(self, line: LineContent) -> None:
+        """Take one more line in."""
         content = "\x1f".join(
             (line.payout_id, line.asset, str(line.amount_minor), line.destination)
         )
-        digest.update(content.encode() + b"\x1e")
+        self._digest.update(content.encode() + b"\x1e")
+
+    def hexdigest(self) -> str:
+        """Return what it is of the lines so far, hex."""
+        return self._digest.hexdigest()
+
+
+def lines_hash(lines: Iterable[LineContent]) -> str:
+    """Return the SHA-256 over what these lines pay, in order of line number, hex."""
+    digest = LinesDigest()
+    for line in lines:
+        digest.add(line)
     return digest.hexdigest()
 
 
@@ -64,11 +85,11 @@ def parse_lines(text: str) -> tuple[LineRange, ...]:
     """
     found: list[LineRange] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not (first.isdecimal() and (last or first).isdecimal() and first.isascii()):
+        match = _LINES.fullmatch(part.strip())
+        if match is None:
             msg = f"{part.strip()[:40]!r} names no lines; write 7 or 2-500."
             raise InvalidLinesError(msg)
-        found.append(LineRange(int(first), int(last or first)))
+        found.append(LineRange(int(match[1]), int(match[2] or match[1])))
     ordered = sorted(found)
     for before, after in itertools.pairwise(ordered):
         if after.first <= before.last:

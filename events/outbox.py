@@ -8,13 +8,15 @@ that id: nothing can be added behind them any more. One transaction that runs fo
 everybody's events for as long.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, func, literal, tuple_
 from sqlalchemy import select as sa_select
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from domain.events import Event, Json
 from domain.ids import EVENT, new_id
@@ -27,9 +29,10 @@ __all__ = [
     "Place",
     "enqueue",
     "events_after",
-    "newest",
+    "place_by_id",
     "place_of",
     "publish",
+    "settled",
 ]
 
 
@@ -45,19 +48,20 @@ START = Place(0, 0)
 """Before every event."""
 
 
-async def publish(session: AsyncSession, *events: Event) -> None:
+async def publish(session: AsyncSession, *events: Event) -> Sequence[OutboxEvent]:
     """
     Write events in the caller's unit of work: they are told if it is committed, and never else.
 
     A step that may be repeated publishes where it changes a status, and not where it finds it so.
     """
-    enqueue(session, *events)
+    rows = enqueue(session, *events)
     await session.flush()
+    return rows
 
 
-def enqueue(session: AsyncSession, *events: Event) -> None:
+def enqueue(session: AsyncSession, *events: Event) -> Sequence[OutboxEvent]:
     """Do as ``publish`` does, with the session's next flush."""
-    session.add_all(
+    rows = [
         OutboxEvent(
             id=new_id(EVENT),
             user_id=event.user_id,
@@ -66,38 +70,54 @@ def enqueue(session: AsyncSession, *events: Event) -> None:
             data=dict(event.data),
         )
         for event in events
-    )
+    ]
+    session.add_all(rows)
+    return rows
 
 
 async def events_after(
-    session: AsyncSession, place: Place, *, limit: int, user_id: str | None = None
+    session: AsyncSession,
+    place: Place,
+    *,
+    limit: int,
+    user_ids: Collection[str] | SelectOfScalar[str] | None = None,
+    kind: str | None = None,
+    until: Place | None = None,
 ) -> Sequence[OutboxEvent]:
-    """Return what comes next in order, of one user or of all, as far as the order is settled."""
+    """
+    Return what comes next in order, of these users or of all, as far as the order is settled.
+
+    ``until`` is a place that ``settled`` returned; what comes from there on is left out.
+    """
+    order = tuple_(col(OutboxEvent.xid), col(OutboxEvent.seq))
     query = (
         select(OutboxEvent)
         .where(
-            tuple_(col(OutboxEvent.xid), col(OutboxEvent.seq))
-            > tuple_(literal(place.xid, TransactionId), literal(place.seq)),
-            col(OutboxEvent.xid) < _settled(),
+            order > _literal(place),
+            col(OutboxEvent.xid) < _horizon() if until is None else order < _literal(until),
         )
         .order_by(col(OutboxEvent.xid), col(OutboxEvent.seq))
         .limit(limit)
     )
-    if user_id is not None:
-        query = query.where(OutboxEvent.user_id == user_id)
+    if user_ids is not None:
+        query = query.where(col(OutboxEvent.user_id).in_(user_ids))
+    if kind is not None:
+        query = query.where(OutboxEvent.kind == kind)
     return (await session.exec(query)).all()
 
 
-async def newest(session: AsyncSession) -> Place:
-    """Return a place that every event written from now on comes after."""
-    found = await session.execute(
-        sa_select(col(OutboxEvent.xid), col(OutboxEvent.seq))
-        .where(col(OutboxEvent.xid) < _settled())
-        .order_by(col(OutboxEvent.xid).desc(), col(OutboxEvent.seq).desc())
-        .limit(1)
+async def settled(session: AsyncSession) -> Place:
+    """Return the place before which nothing is ever added; what is to come comes after it."""
+    return Place((await session.execute(sa_select(_horizon()))).scalar_one(), 0)
+
+
+async def place_by_id(session: AsyncSession, event_id: str, *, user_id: str) -> Place | None:
+    """Return where an event of this user stands; None if there is none of that id."""
+    found = await session.exec(
+        select(OutboxEvent).where(OutboxEvent.id == event_id, OutboxEvent.user_id == user_id)
     )
-    row = found.first()
-    return START if row is None else Place(*row)
+    event = found.first()
+    return None if event is None else place_of(event)
 
 
 def place_of(event: OutboxEvent) -> Place:
@@ -105,6 +125,10 @@ def place_of(event: OutboxEvent) -> Place:
     return Place(int(event.xid or 0), int(event.seq or 0))
 
 
-def _settled() -> ColumnElement[int]:
+def _literal(place: Place) -> Any:
+    return tuple_(literal(place.xid, TransactionId), literal(place.seq))
+
+
+def _horizon() -> ColumnElement[int]:
     """Return the lowest transaction that still runs, in SQL."""
     return func.pg_snapshot_xmin(func.pg_current_snapshot(), type_=TransactionId)

@@ -9,6 +9,7 @@ from identity.admins import Admins
 from identity.api_keys import ApiKeys
 from identity.authentication import Authentication
 from identity.passwords import Passwords
+from identity.permits import Permits
 from identity.second_factor import SecondFactors
 from identity.sessions import Sessions
 from identity.step_up import StepUps
@@ -29,6 +30,7 @@ class Identity:
     step_ups: StepUps
     admins: Admins
     throttle: LoginThrottling
+    permits: Permits
 
     async def purge(self) -> None:
         """Forget what has no use any more: expired step-up tokens and old login failures."""
@@ -61,4 +63,5 @@ def open_identity(
         step_ups=StepUps(database, time, second_factors=second_factors, lifetime=step_up_lifetime),
         admins=Admins(database, time),
         throttle=throttle,
+        permits=Permits(database, keyring),
     )

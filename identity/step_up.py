@@ -5,12 +5,14 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from sqlmodel import col, delete, select
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import (
     SecondFactorInvalidError,
     SecondFactorNotEnabledError,
     SecondFactorRequiredError,
+    StrongroomError,
 )
 from domain.ids import STEP_UP, new_id
 from identity.principals import Principal
@@ -93,15 +95,46 @@ class StepUps:
             SecondFactorInvalidError: The code or the token is not good for this operation.
             SecondFactorLockedError: Too many wrong codes.
         """
+        async with self._database.transaction() as session:
+            verdict = await self.spend(
+                session,
+                principal,
+                totp_code=totp_code,
+                step_up_token=step_up_token,
+                fingerprint=fingerprint,
+            )
+        if isinstance(verdict, StrongroomError):
+            raise verdict
+        return verdict
+
+    async def spend(
+        self,
+        session: AsyncSession,
+        principal: Principal,
+        *,
+        totp_code: str | None,
+        step_up_token: str | None,
+        fingerprint: str,
+    ) -> SecondFactorKind | StrongroomError:
+        """
+        Judge the second factor as part of a unit of work.
+
+        A refusal is returned, to be raised after the commit: it may have been counted as a guess.
+        Whatever else undoes the unit of work gives the code back.
+        """
         if step_up_token is not None:
-            await self._check_token(principal.user_id, step_up_token, fingerprint=fingerprint)
-            return "step_up"
+            refusal = await self._token_refusal(
+                session, principal.user_id, step_up_token, fingerprint=fingerprint
+            )
+            return refusal or "step_up"
         if totp_code is not None:
-            await self._second_factors.verify(principal.user_id, totp_code, fingerprint=fingerprint)
-            return "totp"
+            refusal = await self._second_factors.spend_code(
+                session, principal.user_id, totp_code, fingerprint=fingerprint
+            )
+            return refusal or "totp"
         if not principal.second_factor_enabled:
-            raise SecondFactorNotEnabledError
-        raise SecondFactorRequiredError
+            return SecondFactorNotEnabledError()
+        return SecondFactorRequiredError()
 
     async def purge(self) -> None:
         """Forget tokens that are over."""
@@ -110,7 +143,9 @@ class StepUps:
                 delete(StepUpToken).where(col(StepUpToken.expires_at) < self._clock.now())
             )
 
-    async def _check_token(self, user_id: str, token: str, *, fingerprint: str) -> None:
+    async def _token_refusal(
+        self, session: AsyncSession, user_id: str, token: str, *, fingerprint: str
+    ) -> StrongroomError | None:
         # Joined, so that a token does not outlive the second factor it stands for.
         query = (
             select(StepUpToken.fingerprint, StepUpToken.expires_at)
@@ -122,12 +157,12 @@ class StepUps:
             )
             .where(SecondFactor.user_id == user_id, col(SecondFactor.enabled_at).is_not(None))
         )
-        async with self._database.statement() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = (await session.exec(query)).one_or_none()
         if row is None:
-            raise SecondFactorNotEnabledError
+            return SecondFactorNotEnabledError()
         bound_to, expires_at = row
         if bound_to != fingerprint:
-            raise SecondFactorInvalidError("The step-up token is not for this operation.")
+            return SecondFactorInvalidError("The step-up token is not for this operation.")
         if expires_at <= self._clock.now():
-            raise SecondFactorInvalidError("The step-up token is over.")
+            return SecondFactorInvalidError("The step-up token is over.")
+        return None

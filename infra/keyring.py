@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from domain.errors import InvariantError, KeyUnavailableError
 
@@ -28,6 +30,7 @@ class Keyring:
         if not keys or any(len(key) != _KEY_BYTES for key in keys.values()):
             msg = "A keyring needs at least one key, each of 32 bytes."
             raise ValueError(msg)
+        self._keys = dict(keys)
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
         self.sealing_key_id = next(iter(keys))
 
@@ -78,6 +81,13 @@ class Keyring:
         except (InvalidTag, ValueError):
             msg = "A sealed value does not open: tampered with, or sealed for another place."
             raise InvariantError(msg) from None
+
+    def derived(self, purpose: str) -> dict[str, bytes]:
+        """Return a key of 32 bytes for another purpose from each key (HKDF, RFC 5869), by id."""
+        return {
+            key_id: HKDF(SHA256(), _KEY_BYTES, salt=None, info=purpose.encode()).derive(key)
+            for key_id, key in self._keys.items()
+        }
 
     @staticmethod
     def key_id_of(sealed: bytes) -> str:

@@ -1,6 +1,7 @@
 """Signals to running workflows, sent from activities so that their histories stay short."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from temporalio.client import Client
@@ -10,12 +11,14 @@ from temporalio.common import (
     TypedSearchAttributes,
     WorkflowIDReusePolicy,
 )
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from domain.deposits import DepositInput
 from domain.errors import WorkflowEngineUnavailableError
 from domain.payouts import PayoutOutcome
 from domain.purchases import PurchaseInput
+from domain.webhooks import DeliveryInput
 from domain.workflow_ids import (
     BATCH_MOVED_SIGNAL,
     DEPOSIT_MOVED_SIGNAL,
@@ -25,11 +28,13 @@ from domain.workflow_ids import (
     PURCHASE_WORKFLOW,
     RUN_MOVED_SIGNAL,
     WALLET_QUEUE,
+    WEBHOOK_DELIVERY_WORKFLOW,
     chain_transaction_workflow_id,
     deposit_workflow_id,
     payout_run_workflow_id,
     payout_workflow_id,
     purchase_workflow_id,
+    webhook_delivery_workflow_id,
 )
 
 SIGNALS_AT_ONCE = 16
@@ -88,6 +93,26 @@ class TemporalNotifier:
                 )
             except RPCError as error:
                 raise WorkflowEngineUnavailableError from error
+
+    async def webhooks_due(self, delivery_ids: Sequence[str]) -> None:
+        """Start the workflow of each delivery, unless it was started before."""
+        await asyncio.gather(*(self._start_webhook(delivery_id) for delivery_id in delivery_ids))
+
+    async def _start_webhook(self, delivery_id: str) -> None:
+        async with self._gate:
+            # Started before, by whoever died before they noted it: it runs or has run.
+            with contextlib.suppress(WorkflowAlreadyStartedError):
+                try:
+                    await self._client.start_workflow(
+                        WEBHOOK_DELIVERY_WORKFLOW,
+                        DeliveryInput(delivery_id),
+                        id=webhook_delivery_workflow_id(delivery_id),
+                        task_queue=WALLET_QUEUE,
+                        id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                        static_summary=f"webhook {delivery_id}",
+                    )
+                except RPCError as error:
+                    raise WorkflowEngineUnavailableError from error
 
     async def _move_deposit(self, deposit_id: str) -> None:
         async with self._gate:

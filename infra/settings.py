@@ -35,7 +35,17 @@ class _Process(BaseSettings):
     )
 
 
-class ApiSettings(_Process):
+class _WebhookProcess(_Process):
+    webhook_keys: SecretStr = Field(
+        description="Keys that encrypt webhook secrets, id:base64 of 32 bytes, newest first."
+    )
+    webhook_loopback: bool = Field(
+        default=False,
+        description="Let webhooks go to this machine, by http too; for development only.",
+    )
+
+
+class ApiSettings(_WebhookProcess):
     """The HTTP API."""
 
     data_keys: SecretStr = Field(
@@ -103,16 +113,39 @@ class ApiSettings(_Process):
     stripe_publishable_key: str = Field(
         default="", description="Stripe's key for browsers, shown beside what a card pays with."
     )
+    webhook_endpoints_max: int = Field(
+        default=10, ge=1, description="Webhook endpoints that one user may have."
+    )
+    run_draft_lifetime: timedelta = Field(
+        default=timedelta(days=7),
+        gt=timedelta(0),
+        description="A draft of a bulk payout that nobody started is deleted after this long.",
+    )
 
 
-class WorkerSettings(_Process):
-    """Workers of the wallet and chain task queues."""
+class WorkerSettings(_WebhookProcess):
+    """Workers of the wallet, chain and gateways task queues."""
 
     chain_rpc_urls: SecretStr = Field(
         description='RPC endpoints by chain, JSON: {"eip155:1": ["https://…"]}; best first.'
     )
     watch_interval: timedelta = Field(
         default=timedelta(seconds=1), description="How often the chain's tip is looked at."
+    )
+    kyc_remind_every: timedelta = Field(
+        default=timedelta(days=1),
+        gt=timedelta(0),
+        description="How often reviewers are reminded of a KYC application, and applicants asked.",
+    )
+    kyc_review_within: timedelta = Field(
+        default=timedelta(days=30),
+        gt=timedelta(0),
+        description="A KYC application that nobody decides on expires after this long.",
+    )
+    kyc_inform_within: timedelta = Field(
+        default=timedelta(days=14),
+        gt=timedelta(0),
+        description="It expires if the documents that were asked for do not come for this long.",
     )
 
     stripe_api_key: SecretStr | None = Field(

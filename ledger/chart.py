@@ -17,6 +17,16 @@ def held(user_id: str) -> str:
     return f"user:{user_id}:held"
 
 
+def onchain(user_id: str, chain_id: str) -> str:
+    """Return the account of what a customer's own pocket on a chain holds for them."""
+    return f"user:{user_id}:onchain:{chain_id}"
+
+
+def onchain_held(user_id: str, chain_id: str) -> str:
+    """Return the account that carries what is frozen of a customer's pocket."""
+    return f"user:{user_id}:onchain_held:{chain_id}"
+
+
 def omnibus_hot(chain_id: str) -> str:
     """Return the mirror of our hot wallets on a chain."""
     return f"omnibus:{chain_id}:hot"
@@ -25,6 +35,20 @@ def omnibus_hot(chain_id: str) -> str:
 def omnibus_deposit(chain_id: str) -> str:
     """Return the mirror of the addresses that we handed out on a chain."""
     return f"omnibus:{chain_id}:deposit"
+
+
+def omnibus_pocket(chain_id: str) -> str:
+    """Return the mirror of the customers' own pockets on a chain."""
+    return f"omnibus:{chain_id}:pocket"
+
+
+def pocket_gas(chain_id: str, user_id: str) -> str:
+    """
+    Return the account of the coin that we lent to a customer's pocket for network fees.
+
+    Below zero it is owed to the pocket: a fee of ours was paid with the customer's own coin.
+    """
+    return f"gas:{chain_id}:{user_id}"
 
 
 def inflight(chain_id: str) -> str:

@@ -44,10 +44,14 @@ class HoldChange:
     expires_at: datetime | None = None
     limits: tuple[LimitReservation, ...] = ()
     """Raised when it is placed; lowered when a part is released."""
+    pocket: str | None = None
+    """Chain id of the owner's pocket, where the money is on-chain."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the shape that the SQL function ``ledger_post`` takes."""
-        return {
+        # Most holds are of the off-chain balance: that is how they were written before pockets.
+        pocket = {} if self.pocket is None else {"pocket": self.pocket}
+        return pocket | {
             "op": self.operation,
             "id": self.hold_id,
             "owner": self.owner,

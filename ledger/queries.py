@@ -51,6 +51,11 @@ class StatementLine:
     recorded_at: datetime
 
 
+def codes_of(user_id: str) -> str:
+    """Return what the codes of all accounts of a customer begin with; see ``ledger.chart``."""
+    return chart.available(user_id).removesuffix("available")
+
+
 async def customer_balances(
     session: AsyncSession, user_id: str, *, as_of: datetime | None = None
 ) -> list[CustomerBalance]:
@@ -76,10 +81,10 @@ async def account_balance(session: AsyncSession, code: str, asset: str) -> int:
 
 
 async def system_balances(session: AsyncSession) -> list[SystemBalance]:
-    """Return what is not on customers' balances; fees that customers caused are one sum."""
+    """Return what is not on customers' balances; customers' fees and lent gas are sums."""
     # A chain's id (CAIP-2) has two parts; what follows is the customer.
     code = func.regexp_replace(
-        LedgerAccount.code, "^(fees:network:[^:]+:[^:]+):.*$", r"\1:(customers)"
+        LedgerAccount.code, "^((fees:network|gas):[^:]+:[^:]+):.*$", r"\1:(customers)"
     )
     found = await session.exec(
         select(code, LedgerAccount.asset, func.sum(LedgerAccount.balance_minor))

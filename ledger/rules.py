@@ -37,7 +37,7 @@ class PurchaseMove:
     credited_minor: int
 
 
-def _move(source: str, target: str, asset: str, amount_minor: int) -> tuple[Entry, ...]:
+def move(source: str, target: str, asset: str, amount_minor: int) -> tuple[Entry, ...]:
     """Debit one account and credit another; moving nothing is no entry at all."""
     if amount_minor == 0:
         return ()
@@ -48,22 +48,37 @@ def _between(
     source: str, target: str, *, lost: str, asset: str, left_minor: int, arrived_minor: int
 ) -> tuple[Entry, ...]:
     """Move what the chain moved between two accounts of ours; what did not arrive is lost."""
-    arrived = _move(target, source, asset, arrived_minor)
-    return arrived + _move(lost, source, asset, left_minor - arrived_minor)
+    arrived = move(target, source, asset, arrived_minor)
+    return arrived + move(lost, source, asset, left_minor - arrived_minor)
 
 
 def transfer(
     *, key: str, source: str, target: str, asset: str, amount_minor: int, at: datetime
 ) -> Posting:
     """Move money between two accounts."""
-    return Posting(key, "transfer", None, _move(source, target, asset, amount_minor), at)
+    return Posting(key, "transfer", None, move(source, target, asset, amount_minor), at)
+
+
+def user_transfer(
+    *,
+    transfer_id: str,
+    sender_id: str,
+    recipient_id: str,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+) -> Posting:
+    """Send money from one customer to another; the database takes it from the API in this form."""
+    source, target = chart.available(sender_id), chart.available(recipient_id)
+    entries = move(source, target, asset, amount_minor)
+    return Posting(f"{transfer_id}:transfer", "user_transfer", transfer_id, entries, at)
 
 
 def deposit(
     *, txid: str, user_id: str, chain_id: str, asset: str, amount_minor: int, at: datetime
 ) -> Posting:
     """Credit a customer with what arrived on our hot wallet."""
-    entries = _move(chart.omnibus_hot(chain_id), chart.available(user_id), asset, amount_minor)
+    entries = move(chart.omnibus_hot(chain_id), chart.available(user_id), asset, amount_minor)
     return Posting(f"{txid}:deposit:{user_id}", "deposit", txid, entries, at)
 
 
@@ -76,13 +91,16 @@ def deposit_credit(
     asset: str,
     amount_minor: int,
     at: datetime,
+    is_pocket: bool = False,
 ) -> Posting:
     """
     Book what arrived at an address that we handed out, on a customer's balance or as unclaimed.
 
+    What arrived at a customer's own pocket is on what they have there.
     ``credit`` counts from 1 how often the deposit was booked: after a reorg it may come back.
     """
-    entries = _move(chart.omnibus_deposit(chain_id), target, asset, amount_minor)
+    mirror = chart.omnibus_pocket(chain_id) if is_pocket else chart.omnibus_deposit(chain_id)
+    entries = move(mirror, target, asset, amount_minor)
     return Posting(f"{deposit_id}:credit:{credit}", "deposit_credit", deposit_id, entries, at)
 
 
@@ -95,13 +113,15 @@ def deposit_reversal(
     asset: str,
     amount_minor: int,
     at: datetime,
+    is_pocket: bool = False,
 ) -> Posting:
     """
     Take back a deposit that the chain took back.
 
-    By this rule alone the database lets a customer's available balance fall below zero.
+    By this rule the database lets what a customer has fall below zero.
     """
-    entries = _move(target, chart.omnibus_deposit(chain_id), asset, amount_minor)
+    mirror = chart.omnibus_pocket(chain_id) if is_pocket else chart.omnibus_deposit(chain_id)
+    entries = move(target, mirror, asset, amount_minor)
     return Posting(f"{deposit_id}:reversal:{credit}", "deposit_reversal", deposit_id, entries, at)
 
 
@@ -156,7 +176,7 @@ def gas_topup_settle(
 
 def capital_in(*, txid: str, chain_id: str, asset: str, amount_minor: int, at: datetime) -> Posting:
     """Book the operator's own money that arrived on our hot wallet, such as gas."""
-    entries = _move(chart.omnibus_hot(chain_id), chart.CAPITAL, asset, amount_minor)
+    entries = move(chart.omnibus_hot(chain_id), chart.CAPITAL, asset, amount_minor)
     return Posting(f"{txid}:capital", "capital_in", txid, entries, at)
 
 
@@ -173,7 +193,7 @@ def payout_freeze(
 ) -> Posting:
     """Freeze amount plus fee: from available to held, with the limit counters raised."""
     hold = HoldChange(HoldOperation.PLACE, hold_id, user_id, asset, total_minor, expires_at, limits)
-    entries = _move(chart.available(user_id), chart.held(user_id), asset, total_minor)
+    entries = move(chart.available(user_id), chart.held(user_id), asset, total_minor)
     return Posting(f"{payout_id}:freeze", "payout_freeze", payout_id, entries, at, hold)
 
 
@@ -190,7 +210,7 @@ def payout_release(
     """Give a frozen payout back: from held to available, with the limit counters lowered."""
     operation = HoldOperation.EXPIRE if is_expiry else HoldOperation.RELEASE
     hold = HoldChange(operation, hold_id, user_id, asset, total_minor)
-    entries = _move(chart.held(user_id), chart.available(user_id), asset, total_minor)
+    entries = move(chart.held(user_id), chart.available(user_id), asset, total_minor)
     return Posting(f"{payout_id}:release", "payout_release", payout_id, entries, at, hold)
 
 
@@ -206,7 +226,7 @@ def payout_dispatch(
 ) -> Posting:
     """Capture the hold into flight; from here no release can reach the money."""
     hold = HoldChange(HoldOperation.CAPTURE, hold_id, user_id, asset, total_minor)
-    entries = _move(chart.held(user_id), chart.inflight(chain_id), asset, total_minor)
+    entries = move(chart.held(user_id), chart.inflight(chain_id), asset, total_minor)
     return Posting(f"{payout_id}:dispatch", "payout_dispatch", payout_id, entries, at, hold)
 
 
@@ -214,9 +234,9 @@ def payout_settle(
     *, payout_id: str, chain_id: str, asset: str, amount_minor: int, fee_minor: int, at: datetime
 ) -> Posting:
     """The chain moved the amount: out of flight and off the omnibus; the fee is earned."""
-    entries = _move(
+    entries = move(
         chart.inflight(chain_id), chart.omnibus_hot(chain_id), asset, amount_minor
-    ) + _move(chart.inflight(chain_id), chart.SERVICE_FEES, asset, fee_minor)
+    ) + move(chart.inflight(chain_id), chart.SERVICE_FEES, asset, fee_minor)
     return Posting(f"{payout_id}:settle", "payout_settle", payout_id, entries, at)
 
 
@@ -233,7 +253,7 @@ def run_freeze(
 ) -> Posting:
     """Freeze amounts and fees of all lines of a bulk payout under one hold."""
     hold = HoldChange(HoldOperation.PLACE, hold_id, user_id, asset, total_minor, expires_at, limits)
-    entries = _move(chart.available(user_id), chart.held(user_id), asset, total_minor)
+    entries = move(chart.available(user_id), chart.held(user_id), asset, total_minor)
     return Posting(f"{run_id}:freeze", "run_freeze", run_id, entries, at, hold)
 
 
@@ -252,7 +272,7 @@ def run_release(
     hold = HoldChange(
         HoldOperation.RELEASE_PART, hold_id, user_id, asset, total_minor, limits=limits
     )
-    entries = _move(chart.held(user_id), chart.available(user_id), asset, total_minor)
+    entries = move(chart.held(user_id), chart.available(user_id), asset, total_minor)
     return Posting(f"{run_id}:release:{part}", "run_release", run_id, entries, at, hold)
 
 
@@ -269,7 +289,7 @@ def run_dispatch(
 ) -> Posting:
     """Capture what a chain transaction pays of a bulk payout, and its fees, into flight."""
     hold = HoldChange(HoldOperation.CAPTURE_PART, hold_id, user_id, asset, total_minor)
-    entries = _move(chart.held(user_id), chart.inflight(chain_id), asset, total_minor)
+    entries = move(chart.held(user_id), chart.inflight(chain_id), asset, total_minor)
     key = f"{chain_transaction_id}:dispatch:{run_id}"
     return Posting(key, "run_dispatch", chain_transaction_id, entries, at, hold)
 
@@ -285,9 +305,9 @@ def run_settle(
     at: datetime,
 ) -> Posting:
     """The chain moved these lines of a bulk payout: out of flight; the fees are earned."""
-    entries = _move(
+    entries = move(
         chart.inflight(chain_id), chart.omnibus_hot(chain_id), asset, amount_minor
-    ) + _move(chart.inflight(chain_id), chart.SERVICE_FEES, asset, fee_minor)
+    ) + move(chart.inflight(chain_id), chart.SERVICE_FEES, asset, fee_minor)
     key = f"{chain_transaction_id}:settle:{run_id}"
     return Posting(key, "run_settle", chain_transaction_id, entries, at)
 
@@ -296,7 +316,7 @@ def payout_return(
     *, payout_id: str, user_id: str, chain_id: str, asset: str, total_minor: int, at: datetime
 ) -> Posting:
     """The chain did not move it: back to the customer as a new entry, never an undo."""
-    entries = _move(chart.inflight(chain_id), chart.available(user_id), asset, total_minor)
+    entries = move(chart.inflight(chain_id), chart.available(user_id), asset, total_minor)
     return Posting(f"{payout_id}:return", "payout_return", payout_id, entries, at)
 
 
@@ -338,7 +358,7 @@ def token_surcharge(
     at: datetime,
 ) -> Posting:
     """Book what a token's contract took from our wallet on top of the amount."""
-    entries = _move(chart.network_fees(chain_id), payer, asset, surcharge_minor)
+    entries = move(chart.network_fees(chain_id), payer, asset, surcharge_minor)
     key = f"{chain_transaction_id}:surcharge"
     return Posting(key, "token_surcharge", chain_transaction_id, entries, at)
 
@@ -351,6 +371,7 @@ def unexplained_outflow(
     asset: str,
     outflow_minor: int,
     at: datetime,
+    part: str | None = None,
 ) -> Posting:
     """
     Keep the books equal to a chain that moved what nobody asked for.
@@ -359,10 +380,13 @@ def unexplained_outflow(
     settled.
 
     ``outflow_minor`` is what left our wallet beyond what was booked, negative if less did. It goes
-    to ``suspense``, where an operator finds it.
+    to ``suspense``, where an operator finds it. ``part`` names one of several that are posted apart
+    because they would cancel each other out.
     """
-    entries = _move(chart.SUSPENSE, payer, asset, outflow_minor)
+    entries = move(chart.SUSPENSE, payer, asset, outflow_minor)
     key = f"{chain_transaction_id}:unexplained:{settlement}"
+    if part is not None:
+        key += f":{part}"
     return Posting(key, "unexplained_outflow", chain_transaction_id, entries, at)
 
 

@@ -101,15 +101,16 @@ class Ledger:
             return posted
 
 
+def ledger_error(error: DBAPIError) -> Exception:
+    """Return what a refusal of ``ledger_post`` means, or the error itself."""
+    known = _ERROR_BY_SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "")
+    return known() if known else error
+
+
 async def _post(connection: AsyncConnection, postings: Sequence[Posting]) -> list[Posted]:
     document = json.dumps([posting.as_json() for posting in postings])
     try:
         result = await connection.exec_driver_sql(POST_SQL, {"postings": document})
     except DBAPIError as error:
-        raise _translated(error) from error
+        raise ledger_error(error) from error
     return [Posted(row["key"], row["id"], row["is_new"]) for row in result.scalar_one()]
-
-
-def _translated(error: DBAPIError) -> Exception:
-    known = _ERROR_BY_SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "")
-    return known() if known else error

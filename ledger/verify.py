@@ -28,6 +28,11 @@ _LINKS = text("""
                 SELECT run_decision_content(d) FROM run_decision d WHERE d.id = l.reference)
             WHEN 'policy' THEN (
                 SELECT policy_content(p) FROM policy p WHERE p.version::text = l.reference)
+            WHEN 'kyc_decision' THEN (
+                SELECT kyc_decision_content(d) FROM kyc_decision d WHERE d.id = l.reference)
+            WHEN 'kyc_level' THEN (
+                SELECT kyc_level_content(c) FROM kyc_level_change c
+                WHERE c.id::text = l.reference)
             WHEN 'limits' THEN (
                 SELECT limits_content(v) FROM limits_version v WHERE v.version::text = l.reference)
         END AS present_hash
@@ -48,6 +53,14 @@ _UNSEALED = text("""
     SELECT 'policy ' || p.version FROM policy p
     WHERE NOT EXISTS (
         SELECT 1 FROM audit_chain l WHERE l.kind = 'policy' AND l.reference = p.version::text)
+    UNION ALL
+    SELECT 'KYC decision ' || d.id FROM kyc_decision d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'kyc_decision' AND l.reference = d.id)
+    UNION ALL
+    SELECT 'KYC level ' || c.id FROM kyc_level_change c
+    WHERE NOT EXISTS (
+        SELECT 1 FROM audit_chain l WHERE l.kind = 'kyc_level' AND l.reference = c.id::text)
     UNION ALL
     SELECT 'limits ' || v.version FROM limits_version v
     WHERE NOT EXISTS (

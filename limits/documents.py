@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import InvariantError
-from domain.limits import LimitsDocument, parse_limits
+from domain.errors import InvalidLimitsError, InvariantError
+from domain.limits import ANY_ASSET, LimitsDocument, parse_limits
 from models.limits import LimitsVersion
+from models.wallets import Asset
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +49,17 @@ async def store_limits(
     session.add(row)
     await session.flush()
     return row
+
+
+async def check_assets(session: AsyncSession, document: LimitsDocument) -> None:
+    """
+    Pass if every asset that the table names is known.
+
+    Raises:
+        InvalidLimitsError: One is not.
+    """
+    named = {limit.asset for limit in document.limits}
+    known = set(await session.exec(select(Asset.code)))
+    if unknown := sorted(named - known - {ANY_ASSET}):
+        msg = f"The limits name unknown assets: {', '.join(unknown)}."
+        raise InvalidLimitsError(msg)

@@ -6,13 +6,14 @@ ledger, and is kept until the commit. A unit of work that reserves more than onc
 order of user and operation. Giving back locks nothing, so it may come at any time.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, literal, or_
+from sqlalchemy import Select, bindparam, func, literal, or_, true
 from sqlalchemy import select as any_select
-from sqlalchemy.dialects.postgresql import insert
-from sqlmodel import col, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import InvariantError, LimitExceededError
@@ -55,8 +56,14 @@ async def reserve(
     if (await session.exec(select(LimitUsage.id).where(LimitUsage.key == key))).first():
         return
     # Read behind the lock: whoever had it before has committed what they used.
-    await _check(
-        session, user_id, operation, asset=asset, amount_minor=amount_minor, times=times, at=at
+    await check_limits(
+        session,
+        user_id=user_id,
+        operation=operation,
+        asset=asset,
+        amount_minor=amount_minor,
+        at=at,
+        times=times,
     )
     session.add(
         LimitUsage(
@@ -72,6 +79,40 @@ async def reserve(
         )
     )
     await session.flush()
+
+
+async def check_limits(
+    session: AsyncSession,
+    *,
+    user_id: str,
+    operation: Operation,
+    asset: str,
+    amount_minor: int,
+    at: datetime,
+    times: int = 1,
+) -> None:
+    """
+    Pass if a reservation would, were it made now by nobody else; nothing is locked or counted.
+
+    Raises:
+        LimitExceededError: As ``reserve`` raises it.
+    """
+    stored = await current_limits(session)
+    level = await level_of(session, user_id)
+    limits = [limit for limit in stored.document.of(level, operation) if limit.counts(asset)]
+    if not limits:
+        return
+    uses = await uses_of(session, user_id, operation=operation, at=at)
+    for limit in limits:
+        used_count, used_minor = counted(uses, limit)
+        excess_count = _excess(limit.count, used_count + times)
+        excess_minor = _excess(limit.amount_cap_minor, used_minor + amount_minor)
+        if excess_count or excess_minor:
+            standing = LimitStanding(limit, used_count, used_minor, None)
+            again_at = await freed_at(
+                session, user_id, limit, at=at, count=excess_count, amount_minor=excess_minor
+            )
+            raise LimitExceededError(await _refusal(session, standing, again_at))
 
 
 async def give_back(session: AsyncSession, resource_id: str) -> None:
@@ -101,6 +142,23 @@ async def give_back_part(
     )
 
 
+async def give_back_each(
+    session: AsyncSession, resource_id: str, amounts_minor: Mapping[str, int]
+) -> None:
+    """Do as ``give_back_part``, for many parts of one resource at once, each of one time."""
+    keys = bindparam("keys", [f"part:{key}" for key in amounts_minor], ARRAY(String))
+    amounts = bindparam("amounts", list(amounts_minor.values()), ARRAY(MINOR_UNITS))
+    parts = func.unnest(keys, amounts).table_valued("key", "minor").render_derived(name="parts")
+    whose = (
+        any_select(*_WHOSE)
+        .where(col(LimitUsage.resource_id) == resource_id, col(LimitUsage.times) > 0)
+        .limit(1)
+        .subquery("whose")
+    )
+    given = (-parts.c.minor, literal(-1), func.clock_timestamp())
+    await _insert(session, any_select(parts.c.key, *whose.c, *given).join(whose, true()))
+
+
 _WHOSE_NAMES = ("user_id", "operation", "asset", "hold_id", "resource_id", "at")
 _WHOSE = tuple(LimitUsage.__table__.c[name] for name in _WHOSE_NAMES)  # type: ignore[attr-defined]
 
@@ -119,34 +177,6 @@ async def _lock(session: AsyncSession, user_id: str, operation: Operation) -> No
         .values(user_id=user_id, operation=operation, reservations=1)
         .on_conflict_do_update(index_elements=["user_id", "operation"], set_=taken)
     )
-
-
-async def _check(
-    session: AsyncSession,
-    user_id: str,
-    operation: Operation,
-    *,
-    asset: str,
-    amount_minor: int,
-    times: int,
-    at: datetime,
-) -> None:
-    stored = await current_limits(session)
-    level = await level_of(session, user_id)
-    limits = [limit for limit in stored.document.of(level, operation) if limit.counts(asset)]
-    if not limits:
-        return
-    uses = await uses_of(session, user_id, operation=operation, at=at)
-    for limit in limits:
-        used_count, used_minor = counted(uses, limit)
-        excess_count = _excess(limit.count, used_count + times)
-        excess_minor = _excess(limit.amount_cap_minor, used_minor + amount_minor)
-        if excess_count or excess_minor:
-            standing = LimitStanding(limit, used_count, used_minor, None)
-            again_at = await freed_at(
-                session, user_id, limit, at=at, count=excess_count, amount_minor=excess_minor
-            )
-            raise LimitExceededError(await _refusal(session, standing, again_at))
 
 
 def _excess(cap: int | None, wanted: int) -> int:

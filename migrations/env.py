@@ -16,7 +16,9 @@ from models import (
     payouts,
     purchases,
     runs,
+    transfers,
     wallets,
+    webhooks,
 )
 
 TABLES = (
@@ -30,7 +32,9 @@ TABLES = (
     payouts,
     purchases,
     runs,
+    transfers,
     wallets,
+    webhooks,
 )
 
 # Only the signer's role may read these columns, so no model maps them; see models.wallets.

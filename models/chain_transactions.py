@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import ARRAY, Column, Index, Integer, UniqueConstraint
+from sqlalchemy import ARRAY, Column, Index, Integer, String, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from models.columns import minor_units, timestamp
@@ -21,6 +21,8 @@ class ChainTransactionKind(StrEnum):
     """Gives a deposit address the coin that sweeping its tokens costs."""
     FEE_CHILD = "fee_child"
     """Spends our own change so that miners take its parent with it (CPFP)."""
+    POCKET_SPEND = "pocket_spend"
+    """Pays from a user's own pocket what that user asked for."""
     TOKEN_APPROVAL = "token_approval"  # noqa: S105 - a kind of transaction
     """Lets our disperse contract move a token of the hot wallet, when the hot wallet asks it to."""
 
@@ -45,6 +47,9 @@ class ChainTransactionStatus(StrEnum):
     ABANDONED = "abandoned"
     """Given up before it was signed, or void: it can never be mined."""
 
+
+UNCLEAR_RECEIPT = "unclear_receipt"
+"""Why a mined transaction is neither confirmed nor reverted: nobody can tell what it did."""
 
 SETTLEABLE = (ChainTransactionStatus.CONFIRMED, ChainTransactionStatus.REVERTED)
 
@@ -89,12 +94,20 @@ class ChainTransaction(SQLModel, table=True):
         default=None, sa_column=Column(ARRAY(Integer), nullable=True)
     )
     """Which of its payouts, in order of id from 0, the chain could not pay while it paid others."""
+    failed_booked: list[int] | None = Field(
+        default=None, sa_column=Column(ARRAY(Integer), nullable=True)
+    )
+    """``failed_places`` as the books have them; a reorg can change who fails."""
     parent_id: str | None = Field(default=None, foreign_key="chain_transaction.id")
     """What it waits for: a gas top-up before a sweep, the parent of a fee child."""
     gas_limit: int | None = None
     account_nonce: int | None = None
     status: str
     reason_code: str | None = None
+    refused_payouts: list[str] | None = Field(
+        default=None, sa_column=Column(ARRAY(String), nullable=True)
+    )
+    """Which of its payouts the signer refuses; null where it refuses the transaction as a whole."""
     txid: str | None = None
     """The attempt that was mined."""
     block_height: int | None = None
@@ -111,6 +124,8 @@ class ChainTransaction(SQLModel, table=True):
     """What the destination got; a token may charge on the way."""
     received_booked_minor: int = minor_units(default=0)
     """The part of ``received_minor`` that the ledger has, where the destination is ours."""
+    screened_at: datetime | None = timestamp(nullable=True)
+    """When a provider's word on those it pays was last asked for; null where there is none."""
     settled_at: datetime | None = timestamp(nullable=True)
     settlements: int = 0
     """How often it was settled: once, and once more for each reorg that changed something."""

@@ -1,6 +1,7 @@
 """Money in: our addresses, what arrived there, and the coins it became."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from sqlalchemy import ARRAY, Column, Index, LargeBinary, String, UniqueConstraint, text
 from sqlmodel import Field, SQLModel
@@ -31,6 +32,15 @@ class HdAccount(SQLModel, table=True):
     created_at: datetime = timestamp()
 
 
+class AddressPurpose(StrEnum):
+    """What becomes of what arrives at an address that was handed out."""
+
+    DEPOSIT = "deposit"
+    """It is its user's off-chain balance, and is swept into the hot wallet."""
+    POCKET = "pocket"
+    """It stays: a wallet of its user's own on the chain, which only they can ask to spend."""
+
+
 class ChainAddress(SQLModel, table=True):
     """An address derived from a chain's account: handed out, or for our own change."""
 
@@ -49,8 +59,9 @@ class ChainAddress(SQLModel, table=True):
     asset: str | None = Field(default=None, foreign_key="asset.code")
     """What it was asked for; any listed asset of the chain that arrives is credited."""
     label: str | None = Field(default=None, max_length=100)
+    purpose: str = AddressPurpose.DEPOSIT
     next_account_nonce: int = 0
-    """The account nonce (EVM) of the next transaction that sweeps it."""
+    """The account nonce (EVM) of the next transaction that it pays for."""
     created_at: datetime = timestamp()
 
     __table_args__ = (
@@ -59,6 +70,13 @@ class ChainAddress(SQLModel, table=True):
         # Five times as fast as the unique one where thousands of keys are asked for at once.
         Index("chain_address_by_lookup", "lookup_key", postgresql_using="hash"),
         Index("chain_address_of_user", "user_id", "created_at", "id"),
+        Index(
+            "pocket_of_user",
+            "user_id",
+            "chain_id",
+            unique=True,
+            postgresql_where=text("purpose = 'pocket'"),
+        ),
     )
 
 

@@ -55,6 +55,8 @@ class LedgerTransaction(SQLModel, table=True):
     effective_at: datetime = timestamp()
     recorded_at: datetime = timestamp()
 
+    __table_args__ = (Index("ledger_transaction_recorded", "recorded_at"),)
+
 
 class LedgerEntry(SQLModel, table=True):
     """One line of a ledger transaction; positive credits the account, negative debits it."""
@@ -94,6 +96,8 @@ class Hold(SQLModel, table=True):
     owner: str
     """User id."""
     asset: str
+    pocket: str | None = None
+    """Chain id of the user's pocket that it holds money of; null: of the off-chain balance."""
     amount_minor: int = minor_units()
     captured_minor: int = minor_units(default=0)
     released_minor: int = minor_units(default=0)

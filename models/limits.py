@@ -17,7 +17,7 @@ class LimitsVersion(SQLModel, table=True):
 
     version: int | None = Field(default=None, primary_key=True)
     document: dict[str, Any] = Field(sa_column=Column(JSONB, nullable=False))
-    created_by: str | None = Field(default=None, foreign_key="app_user.id")
+    created_by: str | None = None
     created_at: datetime = timestamp()
 
 

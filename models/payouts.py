@@ -7,6 +7,7 @@ from sqlalchemy import Column, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from domain.pockets import Route
 from models.columns import minor_units, timestamp
 
 
@@ -38,13 +39,29 @@ class Payout(SQLModel, table=True):
     is_alone: bool = False
     """It was in a chain transaction of several that the signer refused; the next is its own."""
     priority: str = "normal"
+    is_denied: bool = Field(default=False, sa_column_kwargs={"server_default": "false"})
+    """Screening denied its destination when it was about to leave, and has said nothing since."""
     run_id: str | None = Field(default=None, foreign_key="payout_run.id")
     """The bulk upload that it is a line of; such a payout has no workflow of its own."""
     line_number: int | None = None
+    retry_of: str | None = Field(default=None, foreign_key="payout.id")
+    """The line of a run that failed and that it pays again."""
     hold_id: str | None = None
     """Its own, or that of its run."""
     is_captured: bool = False
     """Its part of the run's hold is in flight, or was; true only ever after."""
+    route: str = Route.PAYOUT
+    """Between what it moves; all but the first are transfers to and from a user's pocket."""
+    pocket_id: str | None = Field(default=None, foreign_key="chain_address.id")
+    """The pocket that it pays, or that pays for it."""
+    gas_hold_id: str | None = None
+    """What its user set aside of the pocket's own coin for the network; null: we lend it."""
+    gas_max_minor: int | None = minor_units(nullable=True)
+    """Most that the chain may take for what leaves a pocket, in the native asset."""
+    left_booked_minor: int = minor_units(default=0)
+    """What the books have of what left where a transfer of a pocket comes from."""
+    arrived_booked_minor: int = minor_units(default=0)
+    """And of what got to where it goes to."""
     network_fee_estimate_minor: int | None = minor_units(nullable=True)
     """Its share of what its chain transaction was expected to cost, in the native asset."""
     network_fee_minor: int | None = minor_units(nullable=True)
@@ -56,7 +73,14 @@ class Payout(SQLModel, table=True):
     updated_at: datetime = timestamp()
 
     __table_args__ = (
-        UniqueConstraint("principal", "idempotency_key", name="payout_idempotency"),
+        # Lines of runs are named by their upload; their keys are nobody's request.
+        Index(
+            "payout_idempotency",
+            "principal",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("run_id IS NULL"),
+        ),
         Index("payout_list", "created_at", "id"),
         Index("payout_of_user", "user_id", "created_at", "id"),
         Index("payout_by_status", "status", "created_at"),
@@ -69,21 +93,22 @@ class Payout(SQLModel, table=True):
             postgresql_where=text("run_id IS NOT NULL"),
         ),
         Index(
-            "payout_waiting",
-            "chain_id",
-            "user_id",
-            "created_at",
-            "id",
-            postgresql_where=text("status = 'ready' AND priority <> 'urgent'"),
+            "payout_retried_once",
+            "retry_of",
+            unique=True,
+            postgresql_where=text("status IN ('awaiting_approval', 'ready', 'batched', 'settled')"),
         ),
         Index(
-            "payout_urgent",
+            "payout_waiting",
             "chain_id",
+            "asset",
+            "priority",
             "user_id",
             "created_at",
             "id",
-            postgresql_where=text("status = 'ready' AND priority = 'urgent'"),
+            postgresql_where=text("status = 'ready' AND NOT is_denied"),
         ),
+        Index("payout_denied", "chain_id", "destination", postgresql_where=text("is_denied")),
     )
 
 

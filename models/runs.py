@@ -40,6 +40,9 @@ class PayoutRun(SQLModel, table=True):
     """The one hold over amounts and fees of all lines."""
     content_hash: str | None = None
     """SHA-256 over what every line pays: what an approver of the whole run approves."""
+    waiting_for: str | None = None
+    """Error code of what holds up its start, for ``explain``."""
+    waiting_since: datetime | None = timestamp(nullable=True)
     created_at: datetime = timestamp()
     started_at: datetime | None = timestamp(nullable=True)
     finished_at: datetime | None = timestamp(nullable=True)
@@ -92,13 +95,28 @@ class RunDecision(SQLModel, table=True):
     line_numbers: list[int] | None = Field(
         default=None, sa_column=Column(ARRAY(Integer), nullable=True)
     )
-    """Null covers every line of the run."""
+    """
+    Null covers every line of the run. Whoever rejected what was left by others is written down
+    with the lines that were.
+    """
     content_hash: str
     """SHA-256 over what the covered lines pay."""
     policy_version: int = Field(foreign_key="policy.version")
     second_factor: str
     note: str | None = Field(default=None, max_length=500)
     decided_at: datetime = timestamp()
+
+
+class RunCancellationRecord(SQLModel, table=True):
+    """A cancellation that took lines back; the same one, repeated, takes back no others."""
+
+    __tablename__ = "run_cancellation"
+
+    id: str = Field(primary_key=True)
+    run_id: str = Field(foreign_key="payout_run.id", index=True)
+    lines: str | None = None
+    """As they were named; null was the whole run."""
+    cancelled_at: datetime = timestamp()
 
 
 class AddressScreening(SQLModel, table=True):
@@ -114,6 +132,20 @@ class AddressScreening(SQLModel, table=True):
     reason: str = Field(max_length=500)
     created_by: str = Field(foreign_key="app_user.id")
     created_at: datetime = timestamp()
+
+
+class ScreeningAnswer(SQLModel, table=True):
+    """What a provider said last of an address that our own list does not have."""
+
+    __tablename__ = "screening_answer"
+
+    chain_id: str = Field(primary_key=True, foreign_key="chain.id")
+    address: str = Field(primary_key=True)
+    """Canonical form."""
+    verdict: str
+    """``deny`` or ``allow``."""
+    reason: str = Field(max_length=500)
+    answered_at: datetime = timestamp()
 
 
 class AddressBookEntry(SQLModel, table=True):

@@ -25,7 +25,7 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.wallets import Chain
-from outgoing.ceilings import ceiling_of, within_ceiling
+from outgoing.ceilings import ceiling_of, gas_budgets, least, within_budget, within_ceiling
 from outgoing.records import (
     Planned,
     latest_attempts,
@@ -149,6 +149,7 @@ class AccountPlanner:
             rows = await transactions_of(
                 session, batch_id, ChainTransactionStatus.PLANNED, lock=True
             )
+            budgets = await gas_budgets(session, batch_id)
             for p in rows:
                 estimate = by_id.get(p.row.id) or GasEstimate(p.row.gas_limit)
                 p.row.gas_limit = estimate.gas_limit
@@ -162,8 +163,9 @@ class AccountPlanner:
                 attempt = known.get(row.id) or ChainAttempt(
                     id=derived_id(ATTEMPT, row.id, "0"), chain_transaction_id=row.id, sequence=0
                 )
-                attempt.max_fee_minor = quote.max_fee_minor
-                attempt.priority_fee_minor = quote.priority_fee_minor
+                fee = within_budget(quote, row.gas_limit, budgets.get(row.id))
+                attempt.max_fee_minor = fee.max_fee_minor
+                attempt.priority_fee_minor = fee.priority_fee_minor
                 session.add(attempt)
 
     async def plan_bumps(self, batch_id: str) -> int:
@@ -193,6 +195,7 @@ class AccountPlanner:
                 session, batch_id, ChainTransactionStatus.SIGNED, ChainTransactionStatus.BROADCAST
             )
             attempts = await latest_attempts(session, [p.row.id for p in rows])
+            budgets = await gas_budgets(session, batch_id)
             planned = 0
             for row in (p.row for p in rows):
                 last = attempts[row.id]
@@ -206,7 +209,8 @@ class AccountPlanner:
                     continue
                 attempt = self._replacement(last, quote, chain)
                 cost_minor = (row.gas_limit or 0) * attempt.max_fee_minor
-                if is_within_budget(cost_minor, chain.bump_fee_max_minor):
+                budget_minor = least(chain.bump_fee_max_minor, budgets.get(row.id))
+                if is_within_budget(cost_minor, budget_minor):
                     session.add(attempt)
                     planned += 1
             return planned

@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import WouldRevertError
+from domain.evm_calls import TRANSFER_GAS_MAX
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
 from domain.payouts import PayoutStatus
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
@@ -25,10 +26,11 @@ from models.chain_transactions import (
 from models.deposits import ChainAddress
 from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain
-from outgoing import coins
+from outgoing import coins, pocket_coins
 from outgoing.fee_split import note_estimates
 from outgoing.held_back import held_back
 from outgoing.records import (
+    by_transaction,
     latest_attempts,
     leave_unswept,
     locked_batch,
@@ -38,8 +40,10 @@ from outgoing.records import (
     transactions_of,
 )
 from outgoing.refunds import post_and_refund
-from payouts.history import move
+from payouts.history import move_all
 from payouts.money import dispatch_postings
+
+FOR_PAYOUTS = (ChainTransactionKind.PAYOUT, ChainTransactionKind.POCKET_SPEND)
 
 FILLER_GAS = 21_000
 """Gas of a plain transfer without data (Ethereum Yellow Paper, G_transaction)."""
@@ -75,11 +79,10 @@ async def allocate(session: AsyncSession, batch_id: str, *, clock: Clock) -> boo
     if placed:
         payouts = await _put_off(session, rows, payouts, clock=clock)
     await note_estimates(session, placed, payouts)
+    leaving = [p for p in payouts if p.chain_transaction_id in placed_ids]
     await post_and_refund(
         session,
-        dispatch_postings(
-            [p for p in payouts if p.chain_transaction_id in placed_ids], clock=clock
-        ),
+        await dispatch_postings(session, leaving, clock=clock),
         {WouldRevertError.code: refunded},
         clock=clock,
     )
@@ -106,7 +109,9 @@ async def _put_off(
             row.status = ChainTransactionStatus.ABANDONED
     for payout in back:
         payout.chain_transaction_id = None
-    move(session, back, PayoutStatus.READY, clock=clock, detail="no coins were left for it")
+    await move_all(
+        session, back, PayoutStatus.READY, clock=clock, detail="no coins were left for it"
+    )
     return left
 
 
@@ -122,8 +127,9 @@ async def _give_nonces(
     planned = [row for row in rows if row.status == ChainTransactionStatus.PLANNED]
     # What a token's dispersals are allowed by comes before them.
     placed = sorted(planned, key=lambda row: row.kind != ChainTransactionKind.TOKEN_APPROVAL)
+    its = by_transaction(payouts)
     for row in placed:
-        _fit(row, [payout for payout in payouts if payout.chain_transaction_id == row.id])
+        _fit(row, its.get(row.id, []))
         row.account_nonce = wallet.next_account_nonce
         wallet.next_account_nonce += 1
         row.status = ChainTransactionStatus.ALLOCATED
@@ -138,6 +144,8 @@ def _fit(row: ChainTransaction, payouts: Sequence[Payout]) -> None:
     row.amount_minor = sum(payout.amount_minor for payout in payouts)
     if len(payouts) == 1:
         row.destination, row.disperse_address = payouts[0].destination, None
+        # What was planned for many is more than one needs, and than the signer lets one have.
+        row.gas_limit = min(row.gas_limit or TRANSFER_GAS_MAX, TRANSFER_GAS_MAX)
 
 
 async def _lock_coins(
@@ -151,11 +159,16 @@ async def _lock_coins(
     del batch
     attempts = await latest_attempts(session, [row.id for row in rows])
     placed: list[ChainTransaction] = []
+    its = by_transaction(payouts)
     for row in rows:
         if row.status != ChainTransactionStatus.PLANNED or row.id not in attempts:
             continue
-        its = [payout for payout in payouts if payout.chain_transaction_id == row.id]
-        if await coins.allocate(session, row, attempts[row.id], its, clock=clock):
+        paid = its.get(row.id, [])
+        if row.kind == ChainTransactionKind.POCKET_SPEND:
+            has_coins = await pocket_coins.allocate(session, row, attempts[row.id], paid)
+        else:
+            has_coins = await coins.allocate(session, row, attempts[row.id], paid, clock=clock)
+        if has_coins:
             row.updated_at = clock.now()
             placed.append(row)
     return placed
@@ -173,12 +186,14 @@ async def _without_held_back(
     if not why:
         return list(payouts)
     left = [payout for payout in payouts if payout.id not in why]
-    for payout in (payout for payout in payouts if payout.id in why):
-        payout.chain_transaction_id = None
-        move(session, [payout], PayoutStatus.READY, clock=clock, detail=why[payout.id])
+    for detail in sorted(set(why.values())):
+        back = [payout for payout in payouts if why.get(payout.id) == detail]
+        for payout in back:
+            payout.chain_transaction_id = None
+        await move_all(session, back, PayoutStatus.READY, clock=clock, detail=detail)
     paid_by = {payout.chain_transaction_id for payout in left}
     for row in rows:
-        if row.kind == ChainTransactionKind.PAYOUT and row.id not in paid_by:
+        if row.kind in FOR_PAYOUTS and row.id not in paid_by:
             row.status = ChainTransactionStatus.ABANDONED
     return left
 
@@ -189,7 +204,8 @@ async def fill_refused(session: AsyncSession, batch_id: str, *, clock: Clock) ->
 
     A nonce goes to a filler, coins are free again. The refused payouts stay as they are: a refusal
     means that something is badly wrong, and an operator decides whether they are refunded or tried
-    again. Where several shared a transaction, each is tried again alone, to find the one.
+    again. Where several shared a transaction, those that the signer did not object to are ready
+    again; if it objected to none in particular, each is tried again alone, to find the one.
     """
     await locked_batch(session, batch_id)
     allocated = await transactions_of(
@@ -216,24 +232,39 @@ async def set_aside_held_back(session: AsyncSession, batch_id: str, *, clock: Cl
         session, batch_id, ChainTransactionStatus.ALLOCATED, lock=True
     )
     sealed = await sealed_among(session, [planned.row.id for planned in allocated])
-    for row in (p.row for p in allocated if p.row.kind == ChainTransactionKind.PAYOUT):
+    for row in (p.row for p in allocated if p.row.kind in FOR_PAYOUTS):
         payouts = await payouts_of(session, [row.id], lock=True)
         why = await held_back(session, payouts)
         if row.id in sealed or row.reason_code or not why:
             continue
         await abandon_allocated(session, row, clock=clock)
-        for payout in payouts:
-            payout.chain_transaction_id = None
-            detail = f"set aside: {why.get(payout.id, 'it shared a transaction')}"
-            move(session, [payout], PayoutStatus.READY, clock=clock, detail=detail)
+        said = {payout.id: why.get(payout.id, "it shared a transaction") for payout in payouts}
+        for reason in sorted(set(said.values())):
+            back = [payout for payout in payouts if said[payout.id] == reason]
+            for payout in back:
+                payout.chain_transaction_id = None
+            detail = f"set aside: {reason}"
+            await move_all(session, back, PayoutStatus.READY, clock=clock, detail=detail)
 
 
 async def _separate(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:
     payouts = await payouts_of(session, [row.id], lock=True)
-    if len(payouts) > 1:
+    if refused := set(row.refused_payouts or ()):
+        others = [payout for payout in payouts if payout.id not in refused]
+        for payout in others:
+            payout.chain_transaction_id = None
+        await session.flush()
+        await move_all(session, others, PayoutStatus.READY, clock=clock, detail=GIVEN_UP)
+        return
+    why = await held_back(session, payouts)
+    if len(payouts) > 1 or why:
         for payout in payouts:
-            payout.is_alone, payout.chain_transaction_id = True, None
-        move(session, payouts, PayoutStatus.READY, clock=clock, detail="tried again alone")
+            # What has to wait in any case was refused for that, and is not the one to find.
+            payout.is_alone = payout.is_alone or not why
+            payout.chain_transaction_id = None
+        detail = next(iter(why.values()), "tried again alone")
+        await session.flush()
+        await move_all(session, payouts, PayoutStatus.READY, clock=clock, detail=detail)
 
 
 async def abandon_allocated(session: AsyncSession, row: ChainTransaction, *, clock: Clock) -> None:

@@ -1,6 +1,6 @@
 """The ceiling of fees: what we would rather wait than pay."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -45,3 +45,36 @@ def within_ceiling(quote: FeeQuote, chain: Chain, *, ceiling_minor: int | None =
     return FeeQuote(
         quote.base_fee_minor, min(quote.max_fee_minor, ceiling_minor), quote.priority_fee_minor
     )
+
+
+async def gas_budgets(session: AsyncSession, batch_id: str) -> Mapping[str, int]:
+    """Return the most that what leaves a pocket may cost, by chain transaction; see ``Payout``."""
+    found = await session.exec(
+        select(ChainTransaction.id, Payout.gas_max_minor)
+        .join(Payout, col(Payout.chain_transaction_id) == col(ChainTransaction.id))
+        .where(ChainTransaction.batch_id == batch_id, col(Payout.gas_max_minor).is_not(None))
+    )
+    return {row_id: int(most_minor or 0) for row_id, most_minor in found}
+
+
+def within_budget(quote: FeeQuote, gas_limit: int | None, budget_minor: int | None) -> FeeQuote:
+    """
+    Return the quote with its maximum cut to what this much gas may cost; None: any amount.
+
+    Raises:
+        FeeAboveCeilingError: Even the present base fee plus priority would cost more.
+    """
+    if budget_minor is None or not gas_limit:
+        return quote
+    most_minor = budget_minor // gas_limit
+    if quote.base_fee_minor + quote.priority_fee_minor > most_minor:
+        msg = f"The network asks more than the {budget_minor} that are set aside for its fee."
+        raise FeeAboveCeilingError(msg)
+    return FeeQuote(
+        quote.base_fee_minor, min(quote.max_fee_minor, most_minor), quote.priority_fee_minor
+    )
+
+
+def least(*budgets_minor: int | None) -> int | None:
+    """Return the tightest of these budgets; None is no bound."""
+    return min((minor for minor in budgets_minor if minor is not None), default=None)

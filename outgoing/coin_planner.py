@@ -27,8 +27,8 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.wallets import Chain
-from outgoing import coins
-from outgoing.ceilings import ceiling_of, within_ceiling
+from outgoing import coins, pocket_coins
+from outgoing.ceilings import ceiling_of, gas_budgets, least, within_ceiling
 from outgoing.records import latest_attempts, locked_batch, payouts_of, transactions_of
 
 
@@ -62,7 +62,7 @@ class CoinPlanner:
             rows = await transactions_of(
                 session, batch_id, ChainTransactionStatus.PLANNED, lock=True
             )
-            await self._check_funds(session, [p.row for p in rows])
+            await self._check_funds(session, [p.row for p in rows], rate=quote.max_fee_minor)
             known = await latest_attempts(session, [p.row.id for p in rows])
             for row in (p.row for p in rows):
                 attempt = known.get(row.id) or ChainAttempt(
@@ -72,8 +72,16 @@ class CoinPlanner:
                 attempt.priority_fee_minor = 0
                 session.add(attempt)
 
-    async def _check_funds(self, session: AsyncSession, rows: Sequence[ChainTransaction]) -> None:
+    async def _check_funds(
+        self, session: AsyncSession, rows: Sequence[ChainTransaction], *, rate: int
+    ) -> None:
         """Compare the coins that are free with what is asked for, not counting the fee."""
+        for row in (row for row in rows if row.kind == ChainTransactionKind.POCKET_SPEND):
+            payouts = await payouts_of(session, [row.id])
+            await pocket_coins.select_for(session, row, payouts, rate=rate)
+        rows = [row for row in rows if row.kind != ChainTransactionKind.POCKET_SPEND]
+        if not rows:
+            return
         needed_minor = sum(row.amount_minor for row in rows)
         free = await coins.spendable(session, self._outlet.chain_id, is_hot=True)
         if sum(coin.amount_minor for coin in free) <= needed_minor:
@@ -99,6 +107,7 @@ class CoinPlanner:
                 ChainTransactionStatus.BROADCAST,
             )
             attempts = await latest_attempts(session, [p.row.id for p in rows])
+            budgets = await gas_budgets(session, batch_id)
             planned = 0
             for row in (p.row for p in rows):
                 if attempts[row.id].raw is None:
@@ -109,7 +118,7 @@ class CoinPlanner:
                         row,
                         attempts[row.id],
                         rate=self._rate(attempts[row.id], chain, quote),
-                        budget_minor=chain.bump_fee_max_minor,
+                        budget_minor=least(chain.bump_fee_max_minor, budgets.get(row.id)),
                     )
             return planned
 
@@ -134,6 +143,9 @@ class CoinPlanner:
         budget_minor: int | None,
     ) -> bool:
         if row.kind == ChainTransactionKind.FEE_CHILD:
+            return False
+        if row.kind == ChainTransactionKind.POCKET_SPEND and not self._network.has_replacement:
+            # Its change is its user's, so no child of ours can carry it along.
             return False
         if self._network.has_replacement:
             return await self._replace(session, row, last, rate=rate, budget_minor=budget_minor)

@@ -2,10 +2,11 @@
 What each payout's part of its chain transaction's fee is: expected, and as the chain took it.
 
 On account chains every payout of a transaction bears the same; on UTXO chains what its output
-weighs. Inputs and change are nobody's in particular and are shared in the same proportion.
+weighs. Inputs and change are nobody's in particular and are shared in the same proportion; so is
+what a child took that carries its parent along.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import bindparam, func, update
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -20,7 +21,7 @@ from domain.utxo.scripts import output_script
 from domain.utxo.sizes import output_bytes
 from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.payouts import Payout
-from outgoing.records import latest_attempts
+from outgoing.records import by_transaction, latest_attempts
 
 
 async def note_estimates(
@@ -38,44 +39,50 @@ async def note_estimates(
         return
     for payout in payouts:
         if payout.id in expected:
-            # Written below at once, so not again row by row.
             set_committed_value(payout, "network_fee_estimate_minor", expected[payout.id])
-    ids = bindparam("ids", list(expected), ARRAY(String))
-    values = bindparam("values", list(expected.values()), ARRAY(Numeric))
+    await _write(session, "network_fee_estimate_minor", expected)
+
+
+async def write_shares(session: AsyncSession, payouts: Sequence[Payout]) -> None:
+    """Write what ``book_shares`` gave these payouts."""
+    given = {p.id: p.network_fee_minor for p in payouts if p.network_fee_minor is not None}
+    if given:
+        await _write(session, "network_fee_minor", given)
+
+
+async def _write(session: AsyncSession, name: str, values_minor: Mapping[str, int]) -> None:
+    """Write one column of many payouts at once; the session must not do so row by row."""
+    ids = bindparam("ids", list(values_minor), ARRAY(String))
+    values = bindparam("values", list(values_minor.values()), ARRAY(Numeric))
     new = func.unnest(ids, values).table_valued("id", "minor").render_derived(name="new")
     await session.execute(
         update(Payout)
         .where(col(Payout.id) == new.c.id)
-        .values(network_fee_estimate_minor=new.c.minor)
+        .values({name: new.c.minor})
         .execution_options(synchronize_session=False)
     )
 
 
 def book_shares(row: ChainTransaction, payouts: Sequence[Payout]) -> Mapping[str, int]:
     """
-    Give each payout of a mined transaction its part of the fee; return what that changed.
+    Give each of these payouts its part of a mined transaction's fee; return what that changed.
+
+    The transaction pays them, or carries along what pays them (CPFP): a payout's network fee is its
+    part of both. ``write_shares`` then writes the parts of all payouts at once.
 
     The answer is by customer, in minor units of the native asset: what the books do not have yet.
     After a reorg that is the difference, and may be negative.
     """
     if not payouts:
         return {}
+    weights = _weights(row, payouts)
+    now, booked = (shares(m or 0, weights) for m in (row.network_fee_minor, row.fee_booked_minor))
     changed: dict[str, int] = {}
-    for payout, part in zip(
-        payouts, shares(row.network_fee_minor or 0, _weights(row, payouts)), strict=True
-    ):
-        before_minor = payout.network_fee_minor or 0
-        changed[payout.user_id] = changed.get(payout.user_id, 0) + part - before_minor
-        payout.network_fee_minor = part
+    for payout, part, before in zip(payouts, now, booked, strict=True):
+        changed[payout.user_id] = changed.get(payout.user_id, 0) + part - before
+        total_minor = (payout.network_fee_minor or 0) + part - before
+        set_committed_value(payout, "network_fee_minor", total_minor)
     return {user_id: minor for user_id, minor in changed.items() if minor}
-
-
-def by_transaction(payouts: Iterable[Payout]) -> dict[str, list[Payout]]:
-    """Return payouts by the chain transaction that pays them, in their order."""
-    found: dict[str, list[Payout]] = {}
-    for payout in payouts:
-        found.setdefault(str(payout.chain_transaction_id), []).append(payout)
-    return found
 
 
 def most_minor(row: ChainTransaction, attempt: ChainAttempt) -> int:

@@ -65,13 +65,8 @@ async def transfers_of(
     """Return what each transaction moves, given with the contract of its asset, by its id."""
     known = list(rows)
     shared = [row.id for row, _ in known if row.disperse_address is not None]
-    paid = await payouts_of(session, shared) if shared else []
-    return {
-        row.id: transfer_of(
-            row, contract, [payout for payout in paid if payout.chain_transaction_id == row.id]
-        )
-        for row, contract in known
-    }
+    paid = by_transaction(await payouts_of(session, shared) if shared else [])
+    return {row.id: transfer_of(row, contract, paid.get(row.id, ())) for row, contract in known}
 
 
 def transfer_of(
@@ -118,6 +113,14 @@ async def payouts_of(
         .order_by(col(Payout.id))
     )
     return list(await session.exec(query.with_for_update() if lock else query))
+
+
+def by_transaction(payouts: Iterable[Payout]) -> dict[str, list[Payout]]:
+    """Return payouts by the chain transaction that pays them, in their order."""
+    found: dict[str, list[Payout]] = {}
+    for payout in payouts:
+        found.setdefault(str(payout.chain_transaction_id), []).append(payout)
+    return found
 
 
 async def latest_attempts(

@@ -9,7 +9,7 @@ from domain.payouts import PayoutStatus
 from ledger.posting import Posting
 from ledger.service import Ledger
 from models.payouts import Payout
-from payouts.history import move
+from payouts.history import move_all
 from payouts.money import return_postings
 
 
@@ -30,7 +30,7 @@ async def post_and_refund(
     returns = await return_postings(session, payouts, clock=clock)
     await Ledger.post_in(session, [*postings, *returns])
     for reason_code, group in refunded.items():
-        move(
+        await move_all(
             session,
             group,
             PayoutStatus.REFUNDED,

@@ -16,11 +16,13 @@ from domain.errors import (
     BroadcastUnknownError,
     KeyUnavailableError,
     NonceTooLowError,
+    ScreeningOutdatedError,
     SignerCeilingError,
     StrongroomError,
+    TransientError,
     WalletFrozenError,
 )
-from domain.ports import ChainOutlet
+from domain.ports import AddressScreener, ChainOutlet
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainTransactionStatus
 from outgoing.allocation import set_aside_held_back
@@ -29,6 +31,7 @@ from outgoing.records import (
     signed_attempts,
     transactions_of,
 )
+from outgoing.screening import BatchScreening
 
 BROADCASTS_AT_ONCE = 8
 
@@ -37,6 +40,7 @@ SIGNERS_OWN = (
     KeyUnavailableError.code,
     WalletFrozenError.code,
     AddressDeniedError.code,
+    ScreeningOutdatedError.code,
 )
 """Notes on a batch that the signer takes away again."""
 
@@ -55,22 +59,35 @@ class PostgresChainRunner:
     """``domain.ports.ChainRunner`` on PostgreSQL, for every chain family."""
 
     def __init__(
-        self, database: Database, outlet: ChainOutlet, planner: Planner, clock: Clock
+        self,
+        database: Database,
+        outlet: ChainOutlet,
+        planner: Planner,
+        clock: Clock,
+        *,
+        screener: AddressScreener | None = None,
     ) -> None:
-        """Take the database as the worker's role, the outlet of one chain and its planner."""
+        """
+        Take the database as the worker's role, the outlet of one chain and its planner.
+
+        ``screener`` is who screens beside our own list, if anybody does.
+        """
         self._database = database
+        self._screening = BatchScreening(database, screener, clock)
         self._outlet = outlet
         self._planner = planner
         self._clock = clock
 
     async def prepare(self, batch_id: str) -> None:
         """
-        Plan the fees of each transaction of the batch; nothing is signed yet.
+        Screen whom the batch pays and plan its fees; nothing is signed yet.
 
         Raises:
-            FeeAboveCeilingError, InsufficientGasFundsError: The batch waits; repeat later.
+            ScreeningUnavailableError, FeeAboveCeilingError, InsufficientGasFundsError: The batch
+                waits; repeat later.
         """
         async with self._waiting(batch_id):
+            await self._screening.refresh(batch_id)
             await self._planner.prepare(batch_id)
 
     async def broadcast(self, batch_id: str) -> None:
@@ -140,11 +157,24 @@ class PostgresChainRunner:
 
         Raises:
             FeeAboveCeilingError: A replacement would cost more than the ceiling; repeat later.
+            ScreeningUnavailableError: What is not signed was screened too long ago.
         """
         async with self._waiting(batch_id):
+            silence = await self._screened(batch_id)
             async with self._database.transaction() as session:
                 await set_aside_held_back(session, batch_id, clock=self._clock)
-            return await self._planner.plan_bumps(batch_id)
+            planned = await self._planner.plan_bumps(batch_id)
+            if silence is not None:
+                raise silence
+            return planned
+
+    async def _screened(self, batch_id: str) -> TransientError | None:
+        """Screen again what still waits for its signature; what is signed need not wait for it."""
+        try:
+            await self._screening.refresh(batch_id)
+        except TransientError as silence:
+            return silence
+        return None
 
     @asynccontextmanager
     async def _waiting(self, batch_id: str) -> AsyncIterator[None]:

@@ -22,6 +22,7 @@ from domain.payouts import (
     PayoutStatus,
     approved_content_hash,
 )
+from domain.pockets import approved_destination
 from domain.policy import ApprovalRequirement, is_satisfied, requirement
 from models.identity import Role, User
 from models.payouts import ApprovalDecision, Payout
@@ -91,7 +92,9 @@ def content_hash_of(payout: Payout) -> str:
         payout_id=payout.id,
         asset=payout.asset,
         amount_minor=payout.amount_minor,
-        destination=payout.destination,
+        destination=approved_destination(
+            payout.route, payout.user_id, payout.chain_id, payout.destination
+        ),
     )
 
 

@@ -21,9 +21,9 @@ from domain.errors import (
     RequestError,
     StrongroomError,
     WalletFrozenError,
-    error_by_code,
 )
 from domain.ids import HOLD, derived_id
+from domain.limits import Operation
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -37,13 +37,15 @@ from domain.ports import AddressScreener
 from infra.database import Database
 from ledger import rules
 from ledger.service import Ledger
+from limits.reservation import reserve
 from models.chain_transactions import ChainTransaction
 from models.payouts import Payout, PayoutEvent
 from payouts.approvals import record_decision
 from payouts.book import check_in_book
-from payouts.history import locked_payout, move, outcome_of
+from payouts.history import begin, locked_payout, move, outcome_of
 from payouts.money import return_postings
 from payouts.policy import PolicyVersion, current_policy
+from payouts.retries import check_retry, lock_failed
 from payouts.screening import PostgresScreener, check_allowed
 from payouts.validation import PayoutTarget, validate_target
 
@@ -79,15 +81,16 @@ class PostgresPayoutDesk:
             AddressDeniedError,
             DestinationNotInBookError,
             DestinationCoolingDownError,
+            PayoutStateError,
         ) as refusal:
             return await self._refuse(request, refusal)
         except RequestError as refusal:
-            return _refusal(request, refusal)
+            return refused(request.payout_id, request.request_hash, refusal)
 
     async def _try_freeze(self, request: PayoutRequest) -> Acceptance:
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return _acceptance(known)
+                return await acceptance_of(session, known)
             target = await _target(session, request)
             await check_in_book(
                 session,
@@ -100,10 +103,12 @@ class PostgresPayoutDesk:
         await check_allowed(self._screener, target.chain_id, target.destination)
         async with self._database.transaction() as session:
             await check_not_frozen(session, request.user_id)
+            if request.retry_of is not None:
+                await lock_failed(session, request)
+                await check_retry(session, request, destination=target.destination)
             policy = await current_policy(session)
             payout = self._new_payout(request, target, policy)
-            session.add(payout)
-            session.add(PayoutEvent(payout_id=payout.id, status=payout.status))
+            begin(session, payout)
             await session.flush()
             limits = limit_reservations(
                 policy.document,
@@ -121,8 +126,18 @@ class PostgresPayoutDesk:
                 expires_at=payout.approval_expires_at,
                 at=payout.created_at,
             )
+            await reserve(
+                session,
+                user_id=payout.user_id,
+                operation=Operation.PAYOUT,
+                asset=payout.asset,
+                amount_minor=payout.amount_minor,
+                at=payout.created_at,
+                hold_id=payout.hold_id,
+                resource_id=payout.id,
+            )
             await Ledger.post_in(session, [posting])
-            return _acceptance(payout)
+            return await acceptance_of(session, payout)
 
     def _new_payout(
         self, request: PayoutRequest, target: PayoutTarget, policy: PolicyVersion
@@ -145,6 +160,7 @@ class PostgresPayoutDesk:
             destination=target.destination,
             note=request.note,
             priority=request.priority,
+            retry_of=request.retry_of,
             status=PayoutStatus.AWAITING_APPROVAL if is_open else PayoutStatus.READY,
             policy_version=policy.version,
             approvals_required=needed.approvals,
@@ -158,10 +174,12 @@ class PostgresPayoutDesk:
         """Keep the refusal, so that the same Idempotency-Key answers the same for ever."""
         async with self._database.transaction() as session:
             if known := await session.get(Payout, request.payout_id):
-                return _acceptance(known)
+                return await acceptance_of(session, known)
             target = await _target(session, request)
             payout = self._new_payout(request, target, await current_policy(session))
             payout.hold_id = payout.approval_expires_at = None
+            # From the first write on: a refused retry must not meet the one that stands.
+            payout.status = PayoutStatus.REFUSED
             session.add(payout)
             await session.flush()
             move(
@@ -172,7 +190,7 @@ class PostgresPayoutDesk:
                 reason_code=refusal.code,
                 detail=refusal.detail,
             )
-            return _acceptance(payout)
+            return await acceptance_of(session, payout)
 
     async def decide(self, decision: Decision) -> DecisionOutcome:
         """Record an approver's decision; see ``payouts.approvals``."""
@@ -240,24 +258,37 @@ async def _target(session: AsyncSession, request: PayoutRequest) -> PayoutTarget
     )
 
 
-def _acceptance(payout: Payout) -> Acceptance:
-    refusal = error_by_code(payout.reason_code) if payout.reason_code else None
+async def acceptance_of(session: AsyncSession, payout: Payout) -> Acceptance:
+    """Return what became of a request that was written down."""
+    is_refused = payout.status == PayoutStatus.REFUSED
     return Acceptance(
         payout_id=payout.id,
         status=PayoutStatus(payout.status),
         request_hash=payout.request_hash,
         reason_code=payout.reason_code,
-        reason=refusal.title if refusal else None,
+        reason=await _why_refused(session, payout) if is_refused else None,
         approvals_required=payout.approvals_required,
         approval_expires_at=payout.approval_expires_at,
     )
 
 
-def _refusal(request: PayoutRequest, error: StrongroomError) -> Acceptance:
+async def _why_refused(session: AsyncSession, payout: Payout) -> str | None:
+    """Return what was said at the first time, so that every repeat says it too."""
+    await session.flush()
+    found = await session.exec(
+        select(PayoutEvent.detail).where(
+            PayoutEvent.payout_id == payout.id, PayoutEvent.status == PayoutStatus.REFUSED
+        )
+    )
+    return found.first()
+
+
+def refused(payout_id: str, request_hash: str, error: StrongroomError) -> Acceptance:
+    """Return the answer to a request that nothing was written of."""
     return Acceptance(
-        payout_id=request.payout_id,
+        payout_id=payout_id,
         status=PayoutStatus.REFUSED,
-        request_hash=request.request_hash,
+        request_hash=request_hash,
         reason_code=error.code,
         reason=error.detail,
     )

@@ -6,12 +6,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.bump_policy import is_spent
 from domain.errors import error_by_code
-from domain.explanations import SILENT_AFTER, Explanation
+from domain.explanations import SILENT_AFTER, Explanation, overdue_since
 from domain.payouts import PayoutStatus, Priority
 from domain.workflow_ids import SIGNING_QUEUE
-from models.chain_transactions import (
-    ChainTransactionStatus,
-)
+from models.chain_transactions import UNCLEAR_RECEIPT, ChainTransactionStatus
 from models.wallets import Finality
 from payouts.approvals import approvers_among
 from payouts.fee_ceilings import ceiling_minor, is_too_dear, rate_now_minor
@@ -31,8 +29,11 @@ REASONS = {
         "A reorg took a coin that it spends, so it can never be mined; an operator must refund it.",
         "input_gone",
     ),
+    UNCLEAR_RECEIPT: Explanation(
+        "Mined, and nobody can tell what it did; an operator must look at it.", "unclear_receipt"
+    ),
 }
-"""Why something was given up, where it is not the signer's refusal."""
+"""Why it does not go on, where it is not the signer's refusal."""
 
 MOVED_ON = (ChainTransactionStatus.MINED, ChainTransactionStatus.ABANDONED)
 """Where what holds its batch up is no matter to it."""
@@ -50,7 +51,7 @@ def explained(
     """Return the explanation; pure."""
     match PayoutStatus(detail.payout.status):
         case PayoutStatus.AWAITING_APPROVAL:
-            return _approvals(detail)
+            return _approvals(detail, now=now)
         case PayoutStatus.READY:
             return _ready(detail, now=now)
         case PayoutStatus.BATCHED:
@@ -62,8 +63,10 @@ def explained(
             return _ended(detail)
 
 
-def _approvals(detail: PayoutDetail) -> Explanation:
+def _approvals(detail: PayoutDetail, *, now: datetime) -> Explanation:
     payout = detail.payout
+    if overdue := overdue_since(payout.approval_expires_at, now=now):
+        return overdue
     got = len(approvers_among(detail.decisions))
     until = payout.approval_expires_at
     sentence = f"Waiting for approval {got + 1} of {payout.approvals_required}"
@@ -78,6 +81,10 @@ def _ready(detail: PayoutDetail, *, now: datetime) -> Explanation:
         return Explanation(
             "Screening denies its destination; waiting until it is allowed, or for a refund.",
             "address_denied",
+        )
+    if not detail.asset.enabled:
+        return Explanation(
+            f"Approved; waiting until {detail.asset.code} is enabled again.", "asset_disabled"
         )
     if is_too_dear(chain, detail.head, priority, now=now):
         rate_minor = rate_now_minor(detail.head, now=now)
@@ -108,8 +115,8 @@ def _on_the_way(
             return _signature(row.reason_code, signer_seen_at=signer_seen_at, now=now)
         case ChainTransactionStatus.BROADCAST:
             return _block(detail, now=now)
-        case known if known in STEPS:
-            return REASONS.get(row.reason_code or "", STEPS[known])
+        case known if row.reason_code in REASONS or known in STEPS:
+            return REASONS.get(row.reason_code or "") or STEPS[known]
         case _:
             return _confirmations(detail)
 

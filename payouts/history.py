@@ -1,6 +1,6 @@
-"""Changing a payout's status, always together with a line of its history."""
+"""Changing a payout's status, always together with a line of its history and what is told."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import bindparam, func, insert, literal, update
 from sqlalchemy import select as sa_select
@@ -12,7 +12,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.clock import Clock
 from domain.errors import PayoutNotFoundError
 from domain.payouts import PayoutOutcome, PayoutStatus
+from events.outbox import enqueue
 from models.payouts import Payout, PayoutEvent
+from payouts.news import payout_events
 
 
 async def locked_payout(session: AsyncSession, payout_id: str) -> Payout:
@@ -28,9 +30,17 @@ async def locked_payout(session: AsyncSession, payout_id: str) -> Payout:
     return payout
 
 
+def begin(session: AsyncSession, payout: Payout) -> None:
+    """Add a payout with the first line of its history."""
+    status = PayoutStatus(payout.status)
+    session.add(payout)
+    session.add(PayoutEvent(payout_id=payout.id, status=status))
+    enqueue(session, *payout_events([payout], status))
+
+
 def move(
     session: AsyncSession,
-    payouts: Iterable[Payout],
+    payouts: Sequence[Payout],
     status: PayoutStatus,
     *,
     clock: Clock,
@@ -44,6 +54,7 @@ def move(
         payout.reason_code = reason_code
         session.add(payout)
         session.add(PayoutEvent(payout_id=payout.id, status=status, detail=detail, at=clock.now()))
+    enqueue(session, *payout_events(payouts, status))
 
 
 async def move_all(
@@ -52,6 +63,7 @@ async def move_all(
     status: PayoutStatus,
     *,
     clock: Clock,
+    reason_code: str | None = None,
     detail: str | None = None,
 ) -> None:
     """
@@ -59,20 +71,27 @@ async def move_all(
 
     The chain transaction that each names is written too; other changes must be flushed before.
     """
+    if not payouts:
+        return
     now = clock.now()
     ids = bindparam("ids", [payout.id for payout in payouts], ARRAY(String))
     rows = bindparam("rows", [payout.chain_transaction_id for payout in payouts], ARRAY(String))
     new = func.unnest(ids, rows).table_valued("id", "row_id").render_derived(name="new")
     for payout in payouts:
         # The session must not write again, row by row, what is written here at once.
-        committed = {"status": status, "updated_at": now, "reason_code": None}
+        committed = {"status": status, "updated_at": now, "reason_code": reason_code}
         committed["chain_transaction_id"] = payout.chain_transaction_id
         for name, value in committed.items():
             set_committed_value(payout, name, value)
     await session.execute(
         update(Payout)
         .where(col(Payout.id) == new.c.id)
-        .values(status=status, updated_at=now, reason_code=None, chain_transaction_id=new.c.row_id)
+        .values(
+            status=status,
+            updated_at=now,
+            reason_code=reason_code,
+            chain_transaction_id=new.c.row_id,
+        )
         .execution_options(synchronize_session=False)
     )
     events = sa_select(
@@ -81,6 +100,7 @@ async def move_all(
     await session.execute(
         insert(PayoutEvent).from_select(["payout_id", "status", "detail", "at"], events)
     )
+    enqueue(session, *payout_events(payouts, status))
 
 
 def outcome_of(payout: Payout, *, txid: str | None = None) -> PayoutOutcome:

@@ -10,33 +10,60 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from sqlmodel import col, select
+from sqlalchemy import any_, bindparam, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
+from domain.pockets import OF_POCKETS
 from domain.policy import LimitReservation
 from ledger import rules
 from ledger.posting import Posting
+from limits.reservation import give_back, give_back_each, give_back_part
 from models.ledger import Hold, HoldStatus
 from models.payouts import Payout
+from payouts import pocket_money
 
 
-def dispatch_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:
+async def dispatch_postings(
+    session: AsyncSession, payouts: Sequence[Payout], *, clock: Clock
+) -> list[Posting]:
     """
     Return postings that capture holds into flight, and mark the lines whose money goes there.
 
     A line that was in flight before, for a chain transaction that was given up, stays there.
     """
-    alone = [_dispatched(p, clock) for p in payouts if p.run_id is None]
+    alone = [_dispatched(p, clock) for p in payouts if _is_plain(p)]
+    pockets = [p for p in payouts if p.route in OF_POCKETS]
+    alone += await pocket_money.dispatch_postings(session, pockets, clock=clock)
     held = [p for p in payouts if p.run_id is not None and not p.is_captured]
-    for line in held:
-        line.is_captured = True
+    if held:
+        await _mark_captured(session, held)
     return alone + [_lines_dispatched(lines, clock) for lines in _by_run(held)]
 
 
+async def _mark_captured(session: AsyncSession, lines: Sequence[Payout]) -> None:
+    """Write at once that these lines' money is in flight."""
+    ids = bindparam("ids", [line.id for line in lines], ARRAY(String))
+    for line in lines:
+        set_committed_value(line, "is_captured", value=True)
+    await session.execute(
+        update(Payout)
+        .where(col(Payout.id) == any_(ids))
+        .values(is_captured=True)
+        .execution_options(synchronize_session=False)
+    )
+
+
 def settle_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]:
-    """Return postings for payouts that the chain has paid: off the omnibus, the fees earned."""
-    alone = [_settled(p, clock) for p in payouts if p.run_id is None]
+    """
+    Return postings for payouts that the chain has paid: off the omnibus, the fees earned.
+
+    Transfers of pockets are settled by what arrived; see ``outgoing.pocket_settlement``.
+    """
+    alone = [_settled(p, clock) for p in payouts if _is_plain(p)]
     lines = [p for p in payouts if p.run_id is not None]
     return alone + [_lines_settled(together, clock) for together in _by_run(lines)]
 
@@ -44,13 +71,28 @@ def settle_postings(payouts: Sequence[Payout], *, clock: Clock) -> list[Posting]
 async def return_postings(
     session: AsyncSession, payouts: Sequence[Payout], *, clock: Clock, is_expiry: bool = False
 ) -> list[Posting]:
-    """Return postings that move amount and fee of each payout back to its user's available."""
+    """
+    Return postings that move amount and fee of each payout back to its user's available.
+
+    What they used of limits is given back with them: here for parts of a run's hold and for what
+    was in flight, by the database for a hold that ends as a whole.
+    """
+    pockets = [p for p in payouts if p.route in OF_POCKETS]
+    payouts = [p for p in payouts if p.route not in OF_POCKETS]
     in_flight = await _captured(session, payouts)
     returned = [_returned(p, clock) for p in payouts if p.id in in_flight]
+    await _give_back(session, [p for p in payouts if p.id in in_flight])
     held = [p for p in payouts if p.id not in in_flight]
     released = [_released(p, clock, is_expiry=is_expiry) for p in held if p.run_id is None]
     lines = [p for p in held if p.run_id is not None]
+    returned += await pocket_money.return_postings(
+        session, pockets, clock=clock, is_expiry=is_expiry
+    )
     return returned + released + await _lines_released(session, lines, at=clock.now())
+
+
+def _is_plain(payout: Payout) -> bool:
+    return payout.run_id is None and payout.route not in OF_POCKETS
 
 
 async def _captured(session: AsyncSession, payouts: Sequence[Payout]) -> set[str]:
@@ -70,7 +112,8 @@ async def _lines_released(
         together = list(group)
         hold = await session.get_one(Hold, together[0].hold_id)
         postings.append(
-            release_posting(
+            await release_posting(
+                session,
                 hold,
                 run_id=str(together[0].run_id),
                 payout_ids=[line.id for line in together],
@@ -82,7 +125,19 @@ async def _lines_released(
     return postings
 
 
-def release_posting(
+async def _give_back(session: AsyncSession, in_flight: Iterable[Payout]) -> None:
+    of_runs: dict[str, dict[str, int]] = {}
+    for payout in in_flight:
+        if payout.run_id is None:
+            await give_back(session, payout.id)
+        else:
+            of_runs.setdefault(payout.run_id, {})[f"{payout.id}:return"] = payout.amount_minor
+    for run_id, amounts_minor in of_runs.items():
+        await give_back_each(session, run_id, amounts_minor)
+
+
+async def release_posting(
+    session: AsyncSession,
     hold: Hold,
     *,
     run_id: str,
@@ -91,7 +146,7 @@ def release_posting(
     fee_minor: int,
     at: datetime,
 ) -> Posting:
-    """Return the posting that gives lines back from their run's hold, once for these lines."""
+    """Give lines' limits back, and return the posting that does so with their run's hold, once."""
     ordered = sorted(payout_ids)
     limits = tuple(
         LimitReservation(
@@ -104,7 +159,7 @@ def release_posting(
         )
         for limit in hold.limits
     )
-    return rules.run_release(
+    posting = rules.run_release(
         run_id=run_id,
         part=hashlib.sha256("\x1f".join(ordered).encode()).hexdigest()[:32],
         hold_id=hold.id,
@@ -114,6 +169,10 @@ def release_posting(
         limits=limits,
         at=at,
     )
+    await give_back_part(
+        session, run_id, key=posting.key, amount_minor=amount_minor, times=len(ordered)
+    )
+    return posting
 
 
 def _by_run(lines: Iterable[Payout]) -> Iterator[list[Payout]]:

@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import PayoutNotFoundError
 from domain.payouts import OPEN_STATUSES, PayoutStatus
+from domain.pockets import Route
 from infra.paging import Page, paged
 from models.chain_transactions import ChainAttempt, ChainBatch, ChainHead, ChainTransaction
 from models.payouts import ApprovalDecision, Payout, PayoutEvent
@@ -114,7 +115,7 @@ async def list_payouts(
     asset: str | None,
 ) -> Sequence[Payout]:
     """Return a page of payouts and one row more; of one user, or of all."""
-    query = select(Payout)
+    query = select(Payout).where(Payout.route == Route.PAYOUT)
     if user_id is not None:
         query = query.where(Payout.user_id == user_id)
     if status is not None:

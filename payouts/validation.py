@@ -42,13 +42,14 @@ async def validate_target(
         msg = f"There is no asset {asset_code!r}."
         raise UnknownAssetError(msg)
     chain = await session.get_one(Chain, asset.home_chain_id)
-    _check_range(asset, amount_minor)
+    check_range(asset, amount_minor)
     canonical = parse_address(destination, family=chain.family, chain_id=chain.id)
-    await _check_not_ours(session, canonical)
+    await check_not_ours(session, canonical)
     return PayoutTarget(asset, chain.id, canonical)
 
 
-def _check_range(asset: Asset, amount_minor: int) -> None:
+def check_range(asset: Asset, amount_minor: int) -> None:
+    """Pass for an amount that may be paid out; raise AmountOutOfRangeError else."""
     least, most = asset.payout_min_minor, asset.payout_max_minor
     if amount_minor < least:
         msg = f"The least payout is {format_units(least, decimals=asset.decimals)} {asset.code}."
@@ -58,7 +59,8 @@ def _check_range(asset: Asset, amount_minor: int) -> None:
         raise AmountOutOfRangeError(msg)
 
 
-async def _check_not_ours(session: AsyncSession, destination: str) -> None:
+async def check_not_ours(session: AsyncSession, destination: str) -> None:
+    """Pass for what is none of our own addresses; raise ForbiddenDestinationError else."""
     found = await session.exec(
         select(
             # By name: the wallet's key is a column that no process but the signer may read.

@@ -71,20 +71,25 @@ async def check_allowed(
         msg = "The policy does not name you as an approver of this run."
         raise RoleMissingError(msg)
     # First, so that who lost the answer to the deciding approval learns that it was taken.
-    if any(_is_repeated(d, numbers) for d in made if d.approver_id == request.approver_id):
+    is_open = run.status == RunStatus.AWAITING_APPROVAL
+    theirs = [d for d in made if d.approver_id == request.approver_id]
+    if any(_is_repeated(d, numbers, is_open=is_open) for d in theirs):
         msg = "You have decided on these lines before."
         raise AlreadyDecidedError(msg)
-    if run.status != RunStatus.AWAITING_APPROVAL:
+    if not is_open:
         msg = f"The run is {run.status}; there is nothing to decide."
         raise PayoutRunStateError(msg)
     if run.approval_expires_at is not None and clock.now() >= run.approval_expires_at:
         raise ApprovalExpiredError
 
 
-def _is_repeated(decision: RunDecision, numbers: Collection[int] | None) -> bool:
+def _is_repeated(decision: RunDecision, numbers: Collection[int] | None, *, is_open: bool) -> bool:
     if decision.line_numbers is None:
         return True
-    return numbers is not None and not set(decision.line_numbers).isdisjoint(numbers)
+    if numbers is None:
+        # A rejection of all that was left names those lines, and leaves none to decide on.
+        return decision.decision == DecisionKind.REJECT and not is_open
+    return not set(decision.line_numbers).isdisjoint(numbers)
 
 
 def may_be_enough(

@@ -38,6 +38,7 @@ from domain.errors import (
     PayoutRunNotFoundError,
 )
 from domain.money import format_units
+from domain.ports import ScreeningVerdict
 from models.deposits import ChainAddress
 from models.runs import (
     AddressBookEntry,
@@ -45,6 +46,7 @@ from models.runs import (
     PayoutPreference,
     PayoutRun,
     PayoutRunLine,
+    ScreeningAnswer,
 )
 from models.wallets import Asset, BlockchainWallet, Chain
 from runs.terms import RunTerms, RunTotals, run_terms
@@ -149,7 +151,7 @@ def faulty_lines(lines: FromClause, run_id: str, yardstick: Yardstick) -> Select
 
 def _judged(lines: FromClause, run_id: str, yardstick: Yardstick) -> Select[Any]:
     chain_id = yardstick.chain.id
-    screening, book = AddressScreening, AddressBookEntry
+    screening, answer, book = AddressScreening, ScreeningAnswer, AddressBookEntry
     first = func.min(lines.c.number).over(
         partition_by=(
             lines.c.destination,
@@ -163,7 +165,10 @@ def _judged(lines: FromClause, run_id: str, yardstick: Yardstick) -> Select[Any]
         (_is_out_of_range(lines, yardstick.asset), AmountOutOfRangeError.code),
         (or_(_is_ours(lines, yardstick.chain), is_token), ForbiddenDestinationError.code),
         (first < lines.c.number, DUPLICATE_LINE),
-        (col(screening.address).is_not(None), AddressDeniedError.code),
+        (
+            func.coalesce(screening.verdict, answer.verdict) == ScreeningVerdict.DENY,
+            AddressDeniedError.code,
+        ),
         (and_(_is_book_only(yardstick), col(book.id).is_(None)), DestinationNotInBookError.code),
         (
             and_(_is_book_only(yardstick), col(book.usable_from) > yardstick.now),
@@ -182,14 +187,8 @@ def _judged(lines: FromClause, run_id: str, yardstick: Yardstick) -> Select[Any]
             col(book.usable_from).label("usable_from"),
         )
         .select_from(lines)
-        .outerjoin(
-            screening,
-            and_(
-                col(screening.chain_id) == chain_id,
-                col(screening.address) == lines.c.destination,
-                col(screening.verdict) == "deny",
-            ),
-        )
+        .outerjoin(screening, _is_about(screening, lines, chain_id))
+        .outerjoin(answer, _is_about(answer, lines, chain_id))
         .outerjoin(
             book,
             and_(
@@ -201,6 +200,12 @@ def _judged(lines: FromClause, run_id: str, yardstick: Yardstick) -> Select[Any]
         )
         .where(lines.c.run_id == run_id)
     )
+
+
+def _is_about(
+    said: type[AddressScreening | ScreeningAnswer], lines: FromClause, chain_id: str
+) -> ColumnElement[bool]:
+    return and_(col(said.chain_id) == chain_id, col(said.address) == lines.c.destination)
 
 
 def _is_out_of_range(lines: FromClause, asset: Asset) -> ColumnElement[bool]:

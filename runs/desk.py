@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import update
 from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
@@ -13,9 +15,11 @@ from domain.errors import (
     PayoutRunStateError,
     RequestError,
     StrongroomError,
+    TransientError,
 )
 from domain.payouts import OPEN_STATUSES, DecisionKind, PayoutStatus
 from domain.policy import ApprovalRequirement
+from domain.ports import AddressScreener
 from domain.runs import (
     RunAcceptance,
     RunCancellation,
@@ -26,8 +30,10 @@ from domain.runs import (
     numbers_in,
     parse_lines,
 )
+from events.outbox import publish
 from infra.database import Database
-from models.runs import PayoutRun, RunDecision
+from models.payouts import Payout
+from models.runs import PayoutRun, RunCancellationRecord, RunDecision
 from runs.approvals import (
     approved_among,
     check_allowed,
@@ -36,7 +42,12 @@ from runs.approvals import (
     requirement_of,
 )
 from runs.moves import check_all, content_hash, counts_of, give_back, locked_pages, move_lines
+from runs.news import run_event
+from runs.screening import screen_lines
 from runs.starting import freeze
+
+RUN_KEY = "payout_run_idempotency"
+"""The constraint that a key starts one run of a principal."""
 
 AWAITING = (PayoutStatus.AWAITING_APPROVAL,)
 CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
@@ -45,24 +56,53 @@ CANCELLABLE = (PayoutStatus.AWAITING_APPROVAL, PayoutStatus.READY)
 class PostgresRunDesk:
     """Starts, decides on, takes back and finishes bulk payouts."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        """Take the database as the worker's role."""
+    def __init__(
+        self, database: Database, clock: Clock, screener: AddressScreener | None = None
+    ) -> None:
+        """Take the database as the worker's role, and who screens beside our own list, if any."""
         self._database = database
         self._clock = clock
+        self._screener = screener
 
     async def start(self, request: RunStart) -> RunAcceptance:
         """Hold the total and make every line a payout; or refuse, and leave the draft as it is."""
+        await self._screen(request.run_id)
         try:
             async with self._database.transaction() as session:
                 run = await _locked_run(session, request.run_id)
                 if run.status == RunStatus.DRAFT:
                     await freeze(session, run, request, clock=self._clock)
                 return _acceptance(run)
-        except IntegrityError:
-            # The key started another run of theirs at the same moment.
+        except IntegrityError as error:
+            if RUN_KEY not in str(error.orig):
+                raise
+            # The key started another run of theirs, maybe at this very moment.
             return _refused(request, IdempotencyKeyReusedError())
         except (ConflictError, RequestError) as refusal:
             return _refused(request, refusal)
+
+    async def _screen(self, run_id: str) -> None:
+        if self._screener is None:
+            return
+        try:
+            await screen_lines(self._database, self._screener, run_id)
+        except TransientError as silence:
+            await self._note(run_id, silence.code)
+            raise
+        await self._note(run_id, None)
+
+    async def _note(self, run_id: str, code: str | None) -> None:
+        """Write down what holds up a start, for ``explain``."""
+        async with self._database.transaction() as session:
+            await session.execute(
+                update(PayoutRun)
+                .where(
+                    col(PayoutRun.id) == run_id,
+                    col(PayoutRun.status) == RunStatus.DRAFT,
+                    col(PayoutRun.waiting_for).is_distinct_from(code),
+                )
+                .values(waiting_for=code, waiting_since=self._clock.now() if code else None)
+            )
 
     async def decide(self, decision: RunDecisionRequest) -> RunStanding:
         """Record a decision and move on the lines that are decided on by it; see ``approvals``."""
@@ -84,8 +124,10 @@ class PostgresRunDesk:
                     numbers=numbers,
                     clock=self._clock,
                 )
-                made.append(await self._record(session, run, decision, numbers))
-                if decision.kind == DecisionKind.REJECT:
+                is_rejected = decision.kind == DecisionKind.REJECT
+                covered = await _awaiting(session, run, numbers) if is_rejected else numbers
+                made.append(await self._record(session, run, decision, covered))
+                if is_rejected:
                     await give_back(
                         session,
                         run,
@@ -149,12 +191,25 @@ class PostgresRunDesk:
         return row
 
     async def cancel(self, cancellation: RunCancellation) -> RunStanding:
-        """Give back what no batch has taken; of chosen lines, all or none."""
+        """Give back what no batch has taken, once; of chosen lines, all or none."""
         numbers = _chosen(cancellation.lines)
         async with self._database.transaction() as session:
             run = await _locked_run(session, cancellation.run_id)
-            if numbers is not None and await _are_cancelled(session, run, numbers):
+            known = await session.get(RunCancellationRecord, cancellation.action_id)
+            if known is not None or (
+                numbers is not None and await _are_cancelled(session, run, numbers)
+            ):
+                # What was made ready since then is not what was to be taken back.
                 return await self._standing(session, run)
+            if run.status != RunStatus.DRAFT:
+                session.add(
+                    RunCancellationRecord(
+                        id=cancellation.action_id,
+                        run_id=run.id,
+                        lines=cancellation.lines,
+                        cancelled_at=self._clock.now(),
+                    )
+                )
             await give_back(
                 session,
                 run,
@@ -187,6 +242,7 @@ class PostgresRunDesk:
             status = _status_of(counts)
             if run.status != status:
                 run.status, run.updated_at = status, self._clock.now()
+                await publish(session, run_event(run))
             if status == RunStatus.FINISHED:
                 run.finished_at = run.finished_at or self._clock.now()
         return RunStanding(run.id, RunStatus(run.status), counts)
@@ -202,6 +258,26 @@ async def _locked_run(session: AsyncSession, run_id: str) -> PayoutRun:
 async def _are_cancelled(session: AsyncSession, run: PayoutRun, numbers: Sequence[int]) -> bool:
     pages = locked_pages(session, run.id, statuses=(PayoutStatus.CANCELLED,), numbers=numbers)
     return sum([len(lines) async for lines in pages]) == len(numbers)
+
+
+async def _awaiting(
+    session: AsyncSession, run: PayoutRun, numbers: Sequence[int] | None
+) -> Sequence[int] | None:
+    """
+    Return the lines that a rejection means, None for every line of the run.
+
+    Who rejects what is left says nothing about what others had approved: were that not written
+    down, the signer would take it for a rejection of those lines too.
+    """
+    if numbers is not None:
+        return numbers
+    found = await session.exec(
+        select(Payout.line_number)
+        .where(Payout.run_id == run.id, col(Payout.status).in_(AWAITING))
+        .order_by(col(Payout.line_number))
+    )
+    left = [int(number) for number in found if number is not None]
+    return None if len(left) == run.line_count else left
 
 
 def _chosen(lines: str | None) -> list[int] | None:

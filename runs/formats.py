@@ -9,15 +9,18 @@ a line's number is where an editor shows it.
 import csv
 import itertools
 import json
-import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import BinaryIO, Final, NamedTuple
 
 from domain.errors import FaultyLine
 from domain.runs import LINES_MAX
+from domain.spreadsheets import is_formula
 
 LINE_BYTES_MAX: Final = 4_096
+BLANK_LINES_MAX: Final = 1_000
+"""Blank lines at the end are forgiven, but a file of them is not read to its end."""
 
 REQUIRED: Final = ("destination", "asset")
 AMOUNTS: Final = ("amount", "amount_minor")
@@ -35,10 +38,11 @@ LENGTHS_MAX: Final[Mapping[str, int]] = {
 _BOM: Final = b"\xef\xbb\xbf"
 _NAME_SHOWN_MAX: Final = 40
 _LINE_END_BYTES: Final = 2
-_FORMULA_STARTS: Final = tuple("=+-@\t\r\uff1d\uff0b\uff0d\uff20")
-"""What spreadsheets take for the beginning of a formula; East Asian ones the wide forms too."""
-_INVISIBLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Control characters, line separators, what turns text around, and lone surrogates."""
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Zl", "Zp", "Cs"})
+"""
+Unicode's categories of what nobody sees: control and format characters, what parts lines and
+paragraphs or turns text around, and lone surrogates. Two texts may differ in nothing else.
+"""
 
 
 class UploadFormat(StrEnum):
@@ -107,11 +111,6 @@ def read_lines(file: BinaryIO, form: UploadFormat) -> Iterator[RawLine | FaultyL
         yield payment
 
 
-def is_formula(text: str) -> bool:
-    """Tell whether a spreadsheet could take the text for a formula."""
-    return text.lstrip(" ").startswith(_FORMULA_STARTS)
-
-
 def _texts(file: BinaryIO) -> Iterator[tuple[int, str] | FaultyLine]:
     """Yield each line's number and text; blank lines count as faults unless they end the file."""
     blank: list[int] = []
@@ -123,8 +122,11 @@ def _texts(file: BinaryIO) -> Iterator[tuple[int, str] | FaultyLine]:
         if number == 1:
             content = content.removeprefix(_BOM)
         if not content:
-            # As many as could matter: whoever sends a million of them is told of the first.
-            blank += [number] if len(blank) <= LINES_MAX else []
+            blank.append(number)
+            if len(blank) > BLANK_LINES_MAX:
+                detail = f"More than {BLANK_LINES_MAX} blank lines; the rest was not read."
+                yield FaultyLine(blank[0], Fault.BLANK_LINE, detail)
+                return
             continue
         yield from (FaultyLine(n, Fault.BLANK_LINE, "A line is a payment.") for n in blank)
         blank.clear()
@@ -184,12 +186,17 @@ def _row(cells: list[str], columns: list[str]) -> dict[str, str]:
 
 def _cells(text: str) -> list[str]:
     # A line break inside quotes would be a control character as well: a row is one line.
-    if _INVISIBLE.search(text):
+    if _has_invisible(text):
         raise _FaultError(Fault.CONTROL_CHARACTER, "Control characters are not allowed.")
     try:
         return next(csv.reader((text,), strict=True))
     except csv.Error as error:
         raise _FaultError(Fault.MALFORMED, "The quotes do not match (RFC 4180).") from error
+
+
+def _has_invisible(text: str) -> bool:
+    # Whatever is printable is not among them, and telling that is far quicker.
+    return not text.isprintable() and any(unicodedata.category(c) in _INVISIBLE for c in text)
 
 
 def _check_columns(columns: list[str]) -> None:
@@ -226,7 +233,7 @@ def _json_payment(number: int, text: str) -> RawLine | FaultyLine:
 def _string(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise _FaultError(Fault.NOT_TEXT, f"{name!r} must be a string.")
-    if _INVISIBLE.search(value):
+    if _has_invisible(value):
         raise _FaultError(Fault.CONTROL_CHARACTER, f"Control characters in {name!r}.")
     return value
 
@@ -252,7 +259,7 @@ def _payment(number: int, cells: Mapping[str, str]) -> RawLine:
             raise _FaultError(Fault.TOO_LONG, detail)
         # Amounts have a form of their own, which no formula has.
         if name not in AMOUNTS and is_formula(value):
-            detail = f"{name!r} begins as a spreadsheet's formula does (=, +, -, @)."
+            detail = f"{name!r} begins, or goes on after ; , as a formula does (=, +, -, @)."
             raise _FaultError(Fault.FORMULA, detail)
     is_minor = "amount_minor" in cells
     amount = cells["amount_minor" if is_minor else "amount"]

@@ -19,12 +19,14 @@ from domain.clock import Clock
 from domain.errors import PayoutRunStateError
 from domain.payouts import PayoutStatus
 from domain.runs import LineContent, lines_hash
+from events.outbox import publish
 from ledger.posting import Posting
 from ledger.service import Ledger
 from models.ledger import Hold
 from models.payouts import Payout, PayoutEvent
 from models.runs import PayoutRun
 from payouts.money import release_posting, return_postings
+from payouts.news import lines_ended
 
 PAGE_LINES = 2_000
 
@@ -127,18 +129,30 @@ async def give_back(
     detail: str | None = None,
 ) -> None:
     """
-    End lines that will not be paid: their money is available again.
+    End lines that will not be paid: their money is available again, and one event tells of it.
 
     Raises:
         PayoutRunStateError: Lines were chosen, and not all of them are in these states.
     """
     postings: list[Posting] = []
     found: set[int] = set()
+    amount_minor = 0
     async for lines in locked_pages(session, run.id, statuses=statuses, numbers=numbers):
         postings += await _returning(session, run, lines, clock=clock)
         await move_lines(session, lines, status, clock=clock, detail=detail)
         found.update(line.number for line in lines)
+        amount_minor += sum(line.amount_minor for line in lines)
     check_all(numbers, found)
+    if found:
+        event = lines_ended(
+            user_id=run.user_id,
+            run_id=run.id,
+            asset=run.asset,
+            status=status,
+            line_count=len(found),
+            amount_minor=amount_minor,
+        )
+        await publish(session, event)
     # Once, and last: the end of the hash chain stays locked from here to the commit.
     await Ledger.post_in(session, postings)
 
@@ -165,7 +179,8 @@ async def _returning(
     postings = await return_postings(session, found.all(), clock=clock)
     if held:
         hold = await session.get_one(Hold, run.hold_id)
-        posting = release_posting(
+        posting = await release_posting(
+            session,
             hold,
             run_id=run.id,
             payout_ids=[line.payout_id for line in held],

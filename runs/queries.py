@@ -6,10 +6,11 @@ from typing import Any
 
 from sqlalchemy import Select, and_, func
 from sqlalchemy import select as any_select
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import PayoutRunNotFoundError, PayoutRunStateError
+from domain.errors import PayoutNotFoundError, PayoutRunNotFoundError, PayoutRunStateError
 from domain.payouts import PayoutStatus
 from domain.runs import RunStatus
 from infra.paging import Page, paged
@@ -17,6 +18,9 @@ from models.chain_transactions import ChainBatch, ChainTransaction
 from models.payouts import Payout
 from models.runs import PayoutRun, PayoutRunLine, RunDecision
 from models.wallets import Asset
+from payouts.retries import LASTING
+
+RETRY = aliased(Payout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class RunLine:
     line: PayoutRunLine
     payout: Payout | None
     txid: str | None
+    retried_by: str | None
+    """The payout that pays it again, after it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +148,32 @@ async def lines_of(
     return [RunLine(*row) for row in (await session.execute(query)).all()]
 
 
-def lines_query(run_id: str) -> Select[PayoutRunLine, Payout, Any]:
-    """Return the statement for a run's lines with their payouts and txids, in the file's order."""
+async def line_payout(session: AsyncSession, run_id: str, number: int) -> Payout:
+    """
+    Return the payout that a line of a started run has become.
+
+    Raises:
+        PayoutNotFoundError: There is no such line, or the run is a draft.
+    """
+    found = await session.exec(
+        select(Payout).where(Payout.run_id == run_id, Payout.line_number == number)
+    )
+    payout = found.first()
+    if payout is None:
+        raise PayoutNotFoundError
+    return payout
+
+
+def lines_query(run_id: str) -> Select[PayoutRunLine, Payout, Any, Any]:
+    """
+    Return the statement for a run's lines in the file's order.
+
+    With each go its payout, its txid, and the id of the payout that pays it again.
+    """
     txid: Any = col(ChainTransaction.txid)
+    retried_by: Any = col(RETRY.id)
     return (
-        any_select(PayoutRunLine, Payout, txid)
+        any_select(PayoutRunLine, Payout, txid, retried_by)
         .outerjoin(
             Payout,
             and_(
@@ -155,6 +182,10 @@ def lines_query(run_id: str) -> Select[PayoutRunLine, Payout, Any]:
             ),
         )
         .outerjoin(ChainTransaction, col(ChainTransaction.id) == col(Payout.chain_transaction_id))
+        .outerjoin(
+            RETRY,
+            and_(col(RETRY.retry_of) == col(Payout.id), col(RETRY.status).in_(LASTING)),
+        )
         .where(col(PayoutRunLine.run_id) == run_id)
         .order_by(col(PayoutRunLine.number))
     )

@@ -7,8 +7,6 @@ reader of the answer must not hold a connection to the database.
 """
 
 import asyncio
-import csv
-import io
 import json
 from collections.abc import Sequence
 from enum import StrEnum
@@ -20,12 +18,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.money import format_units
 from domain.runs import RunStatus
+from domain.spreadsheets import csv_text
 from models.chain_transactions import ChainTransaction
 from models.payouts import Payout
 from models.runs import PayoutRun, PayoutRunLine
 from models.wallets import Asset
-from runs.formats import is_formula
-from runs.queries import lines_query
+from runs.queries import RETRY, lines_query
 
 _PIECE_LINES: Final = 500
 
@@ -61,6 +59,8 @@ class ReportRow(NamedTuple):
     network_fee_minor: str | None
     """Its share of what the chain took, in minor units of the chain's native asset."""
     note: str | None
+    retried_by: str | None
+    """The payout that pays it again."""
 
 
 async def write_report(
@@ -70,7 +70,9 @@ async def write_report(
     asset = await session.get_one(Asset, run.asset)
     # Columns, not entities: a hundred thousand of those would keep the event loop busy.
     found = await session.stream(_query(run.id), execution_options={"yield_per": _PIECE_LINES})
-    head, tail = ("[", "\n]\n") if form is ReportFormat.JSON else (_csv([ReportRow._fields]), "")
+    head, tail = (
+        ("[", "\n]\n") if form is ReportFormat.JSON else (csv_text([ReportRow._fields]), "")
+    )
     await asyncio.to_thread(file.write, head.encode())
     is_first = True
     async for piece in found.partitions():
@@ -95,12 +97,13 @@ def _query(run_id: str) -> Select[*tuple[Any, ...]]:
         col(ChainTransaction.txid),
         col(payout.network_fee_minor),
         col(line.note),
+        col(RETRY.id),
     )
 
 
 def _row(found: Sequence[Any], asset: Asset) -> ReportRow:
     number, payout_id, reference, destination, amount_minor, fee, *rest = found
-    status, reason, txid, network_fee, note = rest
+    status, reason, txid, network_fee, note, retried_by = rest
     return ReportRow(
         line=number,
         payout_id=payout_id,
@@ -115,6 +118,7 @@ def _row(found: Sequence[Any], asset: Asset) -> ReportRow:
         txid=txid,
         network_fee_minor=None if network_fee is None else str(network_fee),
         note=note,
+        retried_by=retried_by,
     )
 
 
@@ -128,19 +132,7 @@ def _write(
 ) -> None:
     rows = [_row(found, asset) for found in piece]
     if form is ReportFormat.CSV:
-        file.write(_csv(rows).encode())
+        file.write(csv_text(rows).encode())
         return
     documents = (json.dumps(row._asdict(), ensure_ascii=False) for row in rows)
     file.write((("\n" if is_first else ",\n") + ",\n".join(documents)).encode())
-
-
-def _csv(rows: Sequence[Sequence[object]]) -> str:
-    written = io.StringIO()
-    csv.writer(written).writerows([_cell(value) for value in row] for row in rows)
-    return written.getvalue()
-
-
-def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    # An upload cannot bring such text in; a quote before it makes a spreadsheet show it as text.
-    return f"'{text}" if is_formula(text) else text

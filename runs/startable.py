@@ -20,6 +20,9 @@ async def check_startable(session: AsyncSession, run: PayoutRun, *, clock: Clock
     problem_count = max(run.problem_count, found.problem_count)
     if problem_count:
         msg = f"{problem_count} lines have problems; mend them and upload the file again."
+        if found.line_problems:
+            first = found.line_problems[0]
+            msg += f" First of them line {first.number}: {first.detail}"
         raise PayoutRunStateError(msg)
     for problem in found.terms.problems:
         raise (error_by_code(problem.code) or PayoutRunStateError)(problem.detail)

@@ -7,14 +7,18 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.ids import HOLD, derived_id
+from domain.limits import Operation
 from domain.payouts import PayoutStatus
 from domain.policy import limit_reservations, requirement
 from domain.runs import RunStart, RunStatus
+from events.outbox import publish
 from ledger import rules
 from ledger.service import Ledger
+from limits.reservation import reserve
 from models.runs import PayoutRun
 from payouts.policy import current_policy
 from runs.moves import content_hash
+from runs.news import run_event
 from runs.startable import check_startable
 
 _INSERT_PAYOUTS = text("""
@@ -75,7 +79,7 @@ async def freeze(session: AsyncSession, run: PayoutRun, request: RunStart, *, cl
     run.policy_version, run.approvals_required = policy.version, needed.approvals
     run.approval_expires_at, run.hold_id = expires_at, hold_id
     run.started_at = run.updated_at = now
-    await session.flush()
+    await publish(session, run_event(run))
     await _hold(session, run, at=now)
 
 
@@ -97,5 +101,16 @@ async def _hold(session: AsyncSession, run: PayoutRun, *, at: datetime) -> None:
         limits=limits,
         expires_at=run.approval_expires_at,
         at=at,
+    )
+    await reserve(
+        session,
+        user_id=run.user_id,
+        operation=Operation.PAYOUT,
+        asset=run.asset,
+        amount_minor=run.total_minor,
+        at=at,
+        times=run.line_count,
+        hold_id=run.hold_id,
+        resource_id=run.id,
     )
     await Ledger.post_in(session, [posting])

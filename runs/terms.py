@@ -17,11 +17,13 @@ from domain.errors import (
     UnknownAssetError,
     WalletFrozenError,
 )
+from domain.limits import Operation
 from domain.money import format_units
 from domain.policy import limit_reservations, requirement
 from domain.utxo.sizes import INPUT_VBYTES
 from ledger import chart
 from ledger.queries import account_balance
+from limits.reservation import check_limits
 from models.chain_transactions import ChainHead
 from models.ledger import LimitCounter
 from models.runs import PayoutRun
@@ -82,6 +84,7 @@ async def run_terms(
         *_asset_problems(asset, run, totals),
         *await _freeze_problems(session, run.user_id),
         *_balance_problems(asset, available_minor, totals),
+        *await _level_problems(session, run, totals, now=now),
         *await _limit_problems(session, run, policy, totals, now=now),
     ]
     needed = requirement(policy.document, asset=asset.code, amount_minor=totals.total_minor)
@@ -139,6 +142,26 @@ def _balance_problems(
     missing = format_units(needed_minor - available_minor, decimals=asset.decimals)
     detail = f"Amounts and fees exceed the available balance by {missing} {asset.code}."
     return [_problem(InsufficientAvailableBalanceError, detail)]
+
+
+async def _level_problems(
+    session: AsyncSession, run: PayoutRun, totals: RunTotals, *, now: datetime
+) -> Sequence[RunProblem]:
+    if totals.line_count == 0:
+        return []
+    try:
+        await check_limits(
+            session,
+            user_id=run.user_id,
+            operation=Operation.PAYOUT,
+            asset=run.asset,
+            amount_minor=totals.total_minor,
+            at=now,
+            times=totals.line_count,
+        )
+    except LimitExceededError as error:
+        return [_problem(LimitExceededError, error.detail)]
+    return []
 
 
 async def _limit_problems(

@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.disperse_gas import TRANSACTION_GAS_MAX
 from domain.errors import SigningRefusedError
+from domain.evm_calls import TRANSFER_GAS_MAX
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import (
     ChainAttempt,
@@ -18,16 +19,16 @@ from models.chain_transactions import (
     ChainTransactionKind,
 )
 from models.wallets import BlockchainWallet, Chain
-from signing.own_transfers import check_own_transfer
-from signing.payouts import check_payouts
-
-GAS_LIMIT_MAX = 1_000_000
-"""No transfer we know needs more; a higher limit would only burn money."""
+from signing.own_transfers import check_own_transfer, check_redeemed
+from signing.payouts import check_payouts, check_pocket_spend, payouts_in
+from signing.runs import PaidRuns
 
 HOT_ONLY = (ChainTransactionKind.PAYOUT, ChainTransactionKind.TOKEN_APPROVAL)
 
 
-async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt) -> None:
+async def check_intent(
+    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt, *, runs: PaidRuns
+) -> None:
     """
     Refuse a chain transaction that is not exactly what was asked for and approved.
 
@@ -35,11 +36,10 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
         SigningRefusedError: With the reason, for the log; the caller abandons it.
     """
     chain = await session.get_one(Chain, row.chain_id)
-    _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
     is_utxo = chain.id.startswith(UTXO_NAMESPACE)
-    most_gas = GAS_LIMIT_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
-    _require(is_utxo or 0 < (row.gas_limit or 0) <= most_gas, "gas limit out of range")
-    if is_utxo or row.kind in HOT_ONLY:
+    _check_fee(row, attempt, chain)
+    is_pockets = row.kind == ChainTransactionKind.POCKET_SPEND
+    if (is_utxo and not is_pockets) or row.kind in HOT_ONLY:
         # The ceiling is the wallet's: under another name there would be none.
         await _check_wallet(session, row)
     match row.kind:
@@ -47,13 +47,48 @@ async def check_intent(session: AsyncSession, row: ChainTransaction, attempt: Ch
             _require(row.destination == row.wallet_address, "a filler pays somebody else")
             _require(row.amount_minor == 0, "a filler moves money")
         case ChainTransactionKind.PAYOUT:
-            await check_payouts(session, row, chain)
+            await check_payouts(session, row, chain, runs=runs)
+        case ChainTransactionKind.POCKET_SPEND:
+            await check_pocket_spend(session, row, attempt, chain)
+            await check_redeemed(session, row)
         case ChainTransactionKind.TOKEN_APPROVAL:
             _require(row.amount_minor == 0, "an allowance moves money")
             _require(row.destination is not None, "an allowance for nobody")
             _require(row.destination == chain.disperse_address, "another contract is allowed")
         case _:
             await check_own_transfer(session, row, chain)
+
+
+async def check_replacement(
+    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+) -> None:
+    """
+    Refuse a replacement of signed bytes that pays more for its place, or others, than it may.
+
+    What it pays was checked when it was signed first, and the database keeps a signed transaction
+    and its payouts as they were. Today's catalog and payouts do not matter to it: the first bytes
+    can be mined at any time, and unreplaced they would only keep what follows waiting.
+
+    Raises:
+        SigningRefusedError: With the reason, for the log; the first attempt stays on its way.
+    """
+    _check_fee(row, attempt, await session.get_one(Chain, row.chain_id))
+    if row.kind == ChainTransactionKind.PAYOUT:
+        # Nothing keeps others from being put beside those that were signed; the sum would show it.
+        payouts = await payouts_in(session, row)
+        is_same = sum(payout.amount_minor for payout in payouts) == row.amount_minor
+        _require(is_same, "another amount")
+    if row.kind == ChainTransactionKind.POCKET_SPEND:
+        # What it may cost is what its user set aside: a replacement is judged like the first.
+        chain = await session.get_one(Chain, row.chain_id)
+        await check_pocket_spend(session, row, attempt, chain)
+
+
+def _check_fee(row: ChainTransaction, attempt: ChainAttempt, chain: Chain) -> None:
+    _require(attempt.max_fee_minor <= chain.max_fee_ceiling_minor, "fee above the ceiling")
+    most_gas = TRANSFER_GAS_MAX if row.disperse_address is None else TRANSACTION_GAS_MAX
+    is_utxo = chain.id.startswith(UTXO_NAMESPACE)
+    _require(is_utxo or 0 < (row.gas_limit or 0) <= most_gas, "gas limit out of range")
 
 
 async def _check_wallet(session: AsyncSession, row: ChainTransaction) -> None:

@@ -15,13 +15,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.coins import Coin, CoinOutput, KeyPosition, UnsignedCoinAttempt, arranged
 from domain.errors import SigningRefusedError
 from domain.hd import EXTERNAL, INTERNAL, derive_address
+from domain.pockets import Route
 from domain.scanning import Outpoint
 from domain.utxo.networks import network_of
 from domain.utxo.scripts import output_script
 from domain.utxo.sizes import dust_minor, transaction_vbytes
 from domain.utxo.sizes import fee_minor as fee_of
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
-from models.deposits import ChainAddress, HdAccount, Utxo
+from models.deposits import AddressPurpose, ChainAddress, HdAccount, Utxo
 from models.payouts import Payout
 from models.wallets import Chain
 
@@ -35,11 +36,13 @@ class CoinRow:
 
     coin: Coin
     is_hot: bool
+    pocket_id: str | None = None
+    """The user's own pocket that it lies in."""
 
     @property
     def is_deposit(self) -> bool:
-        """Tell whether it lies on an address that was handed out."""
-        return self.coin.position.branch == EXTERNAL
+        """Tell whether it lies on an address that was handed out, to be swept."""
+        return self.coin.position.branch == EXTERNAL and self.pocket_id is None
 
 
 async def coin_attempt(
@@ -65,6 +68,9 @@ async def coin_attempt(
     # A sweep of what is ours to pay with already would move nothing, and pay a fee for it.
     is_sweep = row.kind == ChainTransactionKind.SWEEP
     _require(not is_sweep or all(each.is_deposit for each in coins), "sweeps the hot wallet")
+    if row.kind == ChainTransactionKind.POCKET_SPEND:
+        pocket_id = await _pocket_of(session, row)
+        _require(all(each.pocket_id == pocket_id for each in coins), "pays with others' coins")
     total_minor = sum(output.amount_minor for output in outputs)
     _require(total_minor == row.amount_minor, "another amount")
     await _check_fee(session, row, attempt, unsigned)
@@ -75,7 +81,7 @@ async def _coins(session: AsyncSession, row: ChainTransaction) -> Sequence[CoinR
     if row.kind == ChainTransactionKind.FEE_CHILD:
         return [await _parents_change(session, row)]
     found = await session.exec(
-        select(Utxo, ChainAddress.branch, ChainAddress.index)
+        select(Utxo, ChainAddress)
         .join(ChainAddress, col(ChainAddress.id) == col(Utxo.address_id))
         .where(Utxo.locked_by == row.id, Utxo.chain_id == row.chain_id)
         .order_by(col(Utxo.txid), col(Utxo.output_index))
@@ -85,22 +91,35 @@ async def _coins(session: AsyncSession, row: ChainTransaction) -> Sequence[CoinR
             Coin(
                 Outpoint(utxo.txid, utxo.output_index),
                 utxo.amount_minor,
-                KeyPosition(branch, index),
+                KeyPosition(address.branch, address.index),
             ),
-            utxo.is_hot and branch == INTERNAL,
+            utxo.is_hot and address.branch == INTERNAL,
+            address.id if address.purpose == AddressPurpose.POCKET else None,
         )
-        for utxo, branch, index in found
+        for utxo, address in found
     ]
+
+
+async def _pocket_of(session: AsyncSession, row: ChainTransaction) -> str:
+    """Return the pocket that pays; whose it is was checked with the transfer."""
+    found = await session.exec(
+        select(Payout.pocket_id).where(Payout.chain_transaction_id == row.id)
+    )
+    return str(found.one())
 
 
 async def _outputs(session: AsyncSession, row: ChainTransaction) -> Sequence[CoinOutput]:
     """Return what the transaction pays, apart from its change."""
     match row.kind:
-        case ChainTransactionKind.PAYOUT:
+        case ChainTransactionKind.PAYOUT | ChainTransactionKind.POCKET_SPEND:
             found = await session.exec(
                 select(Payout).where(Payout.chain_transaction_id == row.id).order_by(col(Payout.id))
             )
-            return [CoinOutput(payout.destination, payout.amount_minor) for payout in found]
+            payouts = found.all()
+            for payout in payouts:
+                if payout.route == Route.REDEEM:
+                    await _check_own(session, row.chain_id, payout.destination)
+            return [CoinOutput(payout.destination, payout.amount_minor) for payout in payouts]
         case ChainTransactionKind.SWEEP:
             await _check_own(session, row.chain_id, str(row.destination))
             return [CoinOutput(str(row.destination), row.amount_minor)]
@@ -117,7 +136,11 @@ async def _change(
     if not attempt.change_minor:
         return None
     _require(row.change_address is not None, "change without an address")
-    await _check_own(session, row.chain_id, str(row.change_address))
+    if row.kind == ChainTransactionKind.POCKET_SPEND:
+        # That this is the pocket, and whose, was checked with the transfer.
+        _require(row.change_address == row.wallet_address, "a pocket's change to somebody else")
+    else:
+        await _check_own(session, row.chain_id, str(row.change_address))
     return CoinOutput(str(row.change_address), attempt.change_minor)
 
 

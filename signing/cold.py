@@ -27,6 +27,7 @@ from models.deposits import ChainAddress, HdAccount
 from signing.coins import coin_attempt
 from signing.hd import check_xpub
 from signing.permission import check_permission, lock_wallet
+from signing.runs import runs_paid_by
 from signing.signer import SIGNABLE
 
 
@@ -140,7 +141,8 @@ class ColdDesk:
     async def _checked(
         self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
     ) -> UnsignedCoinAttempt:
-        await check_permission(session, row, attempt, now=self._clock.now())
+        runs = await runs_paid_by(session, [row])
+        await check_permission(session, row, attempt, runs=runs, now=self._clock.now())
         return await coin_attempt(session, row, attempt)
 
 

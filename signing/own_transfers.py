@@ -12,10 +12,13 @@ from domain.coins import KeyPosition
 from domain.errors import SigningRefusedError
 from domain.evm_calls import TOPUP_GAS_MAX
 from domain.hd import EXTERNAL, derive_address
+from domain.pockets import Route
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import ChainTransaction, ChainTransactionKind
 from models.deposits import ChainAddress, HdAccount
+from models.payouts import Payout
 from models.wallets import BlockchainWallet, Chain, WalletType
+from signing.pockets import is_pocket
 
 
 async def check_own_transfer(session: AsyncSession, row: ChainTransaction, chain: Chain) -> None:
@@ -32,6 +35,8 @@ async def check_own_transfer(session: AsyncSession, row: ChainTransaction, chain
         case ChainTransactionKind.SWEEP:
             await _check_hot(session, row.chain_id, str(row.destination))
             await _check_handed_out(session, row.chain_id, row.wallet_address)
+            is_users = await is_pocket(session, row.chain_id, row.wallet_address)
+            _require(not is_users, "sweeps a user's own pocket")
         case ChainTransactionKind.GAS_TOPUP:
             await _check_hot(session, row.chain_id, row.wallet_address)
             await _check_handed_out(session, row.chain_id, str(row.destination))
@@ -40,6 +45,18 @@ async def check_own_transfer(session: AsyncSession, row: ChainTransaction, chain
             _require(row.amount_minor <= most_minor, "a top-up above what gas can cost")
         case _:
             _require(False, f"a {row.kind} on this chain")  # noqa: FBT003
+
+
+async def check_redeemed(session: AsyncSession, row: ChainTransaction) -> None:
+    """
+    Refuse to move off a chain's pocket to another address of ours than the hot wallet.
+
+    Raises:
+        SigningRefusedError: With the reason.
+    """
+    found = await session.exec(select(Payout.route).where(Payout.chain_transaction_id == row.id))
+    if found.one() == Route.REDEEM and not row.chain_id.startswith(UTXO_NAMESPACE):
+        await _check_hot(session, row.chain_id, str(row.destination))
 
 
 async def _check_hot(session: AsyncSession, chain_id: str, address: str) -> None:

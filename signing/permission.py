@@ -3,18 +3,25 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, text
+from sqlalchemy import ColumnElement, and_, func, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import AddressDeniedError, SignerCeilingError, WalletFrozenError
+from domain.errors import (
+    AddressDeniedError,
+    ScreeningOutdatedError,
+    SignerCeilingError,
+    WalletFrozenError,
+)
 from domain.ports import ScreeningVerdict
+from domain.screening import SIGNED_WITHIN
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionKind
 from models.deposits import UserFreeze
 from models.payouts import Payout
-from models.runs import AddressScreening
+from models.runs import AddressScreening, ScreeningAnswer
 from models.wallets import SignerCeiling
-from signing.checks import check_intent
+from signing.checks import check_intent, check_replacement
+from signing.runs import PaidRuns
 
 CEILING_WINDOW = timedelta(hours=1)
 
@@ -30,7 +37,12 @@ async def lock_wallet(session: AsyncSession, address: str) -> None:
 
 
 async def check_permission(
-    session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt, *, now: datetime
+    session: AsyncSession,
+    row: ChainTransaction,
+    attempt: ChainAttempt,
+    *,
+    runs: PaidRuns,
+    now: datetime,
 ) -> None:
     """
     Pass for what was asked for and approved and may leave at this moment.
@@ -42,12 +54,17 @@ async def check_permission(
         SigningRefusedError: It is not what was asked for and approved.
         WalletFrozenError: It pays for a customer who is frozen.
         AddressDeniedError: It pays an address that screening denies.
+        ScreeningOutdatedError: A provider was asked about those it pays, too long ago.
         SignerCeilingError: The wallet's ceiling for the rolling hour is reached.
     """
-    await check_intent(session, row, attempt)
-    if not await _any_attempt(session, row.id, col(ChainAttempt.raw).is_not(None)):
+    if await _any_attempt(session, row.id, col(ChainAttempt.raw).is_not(None)):
+        await check_replacement(session, row, attempt)
+    else:
+        await check_intent(session, row, attempt, runs=runs)
         await _check_nobody_frozen(session, row)
         await _check_nobody_denied(session, row)
+        if row.screened_at is not None and row.screened_at < now - SIGNED_WITHIN:
+            raise ScreeningOutdatedError
     if not await _any_attempt(session, row.id, _is_given_away()):
         await _check_ceiling(session, row, now=now)
 
@@ -64,13 +81,28 @@ async def _check_nobody_frozen(session: AsyncSession, row: ChainTransaction) -> 
 
 async def _check_nobody_denied(session: AsyncSession, row: ChainTransaction) -> None:
     found = await session.exec(
-        select(AddressScreening.address)
-        .join(Payout, col(Payout.destination) == col(AddressScreening.address))
+        select(Payout.id)
+        .outerjoin(
+            AddressScreening,
+            and_(
+                col(AddressScreening.chain_id) == col(Payout.chain_id),
+                col(AddressScreening.address) == col(Payout.destination),
+            ),
+        )
+        .outerjoin(
+            ScreeningAnswer,
+            and_(
+                col(ScreeningAnswer.chain_id) == col(Payout.chain_id),
+                col(ScreeningAnswer.address) == col(Payout.destination),
+            ),
+        )
         .where(
             Payout.chain_transaction_id == row.id,
-            AddressScreening.chain_id == row.chain_id,
-            AddressScreening.verdict == ScreeningVerdict.DENY,
+            # Our own list goes before what a provider says.
+            func.coalesce(AddressScreening.verdict, ScreeningAnswer.verdict)
+            == ScreeningVerdict.DENY,
         )
+        .limit(1)
     )
     if found.first() is not None:
         raise AddressDeniedError

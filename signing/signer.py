@@ -1,13 +1,16 @@
 """
-The signer: re-checks each intent, then signs and stores the bytes, in one unit of work per batch.
+The signer: re-checks each intent, then signs and stores the bytes, a batch in few units of work.
 
 Bytes are stored before any node can see them, and an attempt that has bytes is never signed again.
 """
 
+import itertools
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
+from sqlalchemy import ColumnElement, func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,6 +19,7 @@ from domain.disperse import Dispersal, Payment, batch_id_of
 from domain.errors import (
     AddressDeniedError,
     KeyUnavailableError,
+    ScreeningOutdatedError,
     SignerCeilingError,
     SigningRefusedError,
     WalletFrozenError,
@@ -41,6 +45,7 @@ from models.wallets import Asset
 from signing.coins import coin_attempt
 from signing.payouts import payouts_in
 from signing.permission import check_permission, lock_wallet
+from signing.runs import PaidRuns, runs_paid_by
 
 SIGNED = "signed"
 WAITING = (
@@ -48,8 +53,12 @@ WAITING = (
     KeyUnavailableError.code,
     WalletFrozenError.code,
     AddressDeniedError.code,
+    ScreeningOutdatedError.code,
 )
 """What passes by itself or is mended by an operator; the batch asks again."""
+
+SIGNED_AT_ONCE = 100
+"""Most attempts that one unit of work signs: some seconds of work that may have to be repeated."""
 
 SIGNABLE = (
     ChainTransactionStatus.ALLOCATED,
@@ -81,36 +90,76 @@ class PostgresBatchSigner:
         customer or a denied address until that is lifted; what is not exactly what was asked for
         and approved is never signed.
         """
+        work, refused = await self._outstanding(batch_id)
+        verdicts: Counter[str] = Counter()
+        # What is signed stays so should the time for the rest be up; asked again, that goes on.
+        for piece in itertools.batched(work, SIGNED_AT_ONCE):
+            async with self._database.transaction() as session:
+                await self._sign_piece(session, batch_id, piece, verdicts)
+        await self._note(batch_id, next((code for code in WAITING if verdicts[code]), None))
+        return SignOutcome(
+            signed=verdicts[SIGNED],
+            # Also what was refused before by a call whose answer was lost.
+            refused=refused + verdicts[SigningRefusedError.code],
+            waiting=sum(verdicts[code] for code in WAITING),
+        )
+
+    async def _sign_piece(
+        self,
+        session: AsyncSession,
+        batch_id: str,
+        attempt_ids: Sequence[str],
+        verdicts: Counter[str],
+    ) -> None:
+        batch = await session.get_one(ChainBatch, batch_id, with_for_update=True)
+        # Batches of one wallet are signed in turn, or two could share one ceiling's rest.
+        await lock_wallet(session, batch.wallet_address)
+        work = await self._unsigned(session, batch_id, attempt_ids)
+        runs = await runs_paid_by(session, [row for row, _ in work])
+        for row, attempt in work:
+            verdicts[await self._sign_one(session, row, attempt, runs=runs)] += 1
+
+    async def _outstanding(self, batch_id: str) -> tuple[list[str], int]:
+        """Return the attempts to sign, in order of account nonce, and how many were refused."""
+        async with self._database.transaction() as session:
+            found = await session.exec(
+                select(ChainAttempt.id)
+                .join(
+                    ChainTransaction,
+                    col(ChainTransaction.id) == col(ChainAttempt.chain_transaction_id),
+                )
+                .where(*_is_unsigned(batch_id))
+                .order_by(
+                    func.coalesce(ChainTransaction.account_nonce, 0), col(ChainAttempt.sequence)
+                )
+            )
+            refused = await session.exec(
+                select(func.count())
+                .select_from(ChainTransaction)
+                .where(
+                    ChainTransaction.batch_id == batch_id,
+                    ChainTransaction.status == ChainTransactionStatus.ALLOCATED,
+                    ChainTransaction.kind != ChainTransactionKind.NONCE_FILLER,
+                    col(ChainTransaction.reason_code).is_not(None),
+                )
+            )
+            return list(found), refused.one()
+
+    async def _note(self, batch_id: str, code: str | None) -> None:
+        """Write down what the batch waits for, or that it waits for nothing here."""
         async with self._database.transaction() as session:
             batch = await session.get_one(ChainBatch, batch_id, with_for_update=True)
-            # Batches of one wallet are signed in turn, or two could share one ceiling's rest.
-            await lock_wallet(session, batch.wallet_address)
-            work = await self._unsigned(session, batch_id)
-            signed = refused = waiting = 0
-            code: str | None = None
-            for row, attempt in work:
-                verdict = await self._sign_one(session, row, attempt)
-                signed += verdict == SIGNED
-                refused += verdict == SigningRefusedError.code
-                if verdict in WAITING:
-                    waiting, code = waiting + 1, verdict
             if batch.waiting_for != code:
                 batch.waiting_for = code
                 batch.waiting_since = self._clock.now() if code else None
-        return SignOutcome(signed=signed, refused=refused, waiting=waiting)
 
     async def _unsigned(
-        self, session: AsyncSession, batch_id: str
+        self, session: AsyncSession, batch_id: str, attempt_ids: Sequence[str]
     ) -> Sequence[tuple[ChainTransaction, ChainAttempt]]:
         found = await session.exec(
             select(ChainTransaction, ChainAttempt)
             .join(ChainAttempt, col(ChainAttempt.chain_transaction_id) == col(ChainTransaction.id))
-            .where(
-                ChainTransaction.batch_id == batch_id,
-                col(ChainTransaction.status).in_(SIGNABLE),
-                col(ChainTransaction.reason_code).is_(None),
-                col(ChainAttempt.raw).is_(None),
-            )
+            .where(*_is_unsigned(batch_id), col(ChainAttempt.id).in_(attempt_ids))
             .order_by(col(ChainTransaction.id), col(ChainAttempt.sequence))
             .with_for_update(of=ChainTransaction)
         )
@@ -118,21 +167,32 @@ class PostgresBatchSigner:
         return sorted(found, key=lambda work: (work[0].account_nonce or 0, work[1].sequence))
 
     async def _sign_one(
-        self, session: AsyncSession, row: ChainTransaction, attempt: ChainAttempt
+        self,
+        session: AsyncSession,
+        row: ChainTransaction,
+        attempt: ChainAttempt,
+        *,
+        runs: PaidRuns,
     ) -> str:
         """Return ``SIGNED``, or the code of what keeps it from being signed."""
         if attempt.exported_at is not None:
             # It was handed out and may be signed elsewhere by now: nothing here takes that back.
             return KeyUnavailableError.code
         try:
-            await check_permission(session, row, attempt, now=self._clock.now())
+            await check_permission(session, row, attempt, runs=runs, now=self._clock.now())
             signed = await self._signed(session, row, attempt)
         except SigningRefusedError as refusal:
             logger.error("refused to sign %s: %s", row.id, refusal.detail)  # noqa: TRY400
             if row.status == ChainTransactionStatus.ALLOCATED:
                 row.reason_code = SigningRefusedError.code
+                row.refused_payouts = list(refusal.payout_ids) or None
             return SigningRefusedError.code
-        except (SignerCeilingError, WalletFrozenError, AddressDeniedError) as wait:
+        except (
+            SignerCeilingError,
+            WalletFrozenError,
+            AddressDeniedError,
+            ScreeningOutdatedError,
+        ) as wait:
             return wait.code
         except KeyUnavailableError as error:
             # A key was taken from the environment too early; nothing is wrong with the payout.
@@ -155,6 +215,15 @@ class PostgresBatchSigner:
         asset = await session.get_one(Asset, row.asset)
         dispersal = await _dispersal(session, row, asset)
         return await self._signer.sign(_unsigned_attempt(row, attempt, asset, dispersal))
+
+
+def _is_unsigned(batch_id: str) -> Sequence[ColumnElement[bool]]:
+    return (
+        col(ChainTransaction.batch_id) == batch_id,
+        col(ChainTransaction.status).in_(SIGNABLE),
+        col(ChainTransaction.reason_code).is_(None),
+        col(ChainAttempt.raw).is_(None),
+    )
 
 
 async def _dispersal(

@@ -15,22 +15,22 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.errors import WouldRevertError
-from domain.evm_calls import TOPUP_GAS_MAX
 from domain.ports import AccountOutlet, FeeQuote, SweepPlan, Transfer
 from infra.database import Database
-from models.chain_transactions import ChainTransaction, ChainTransactionKind
-from models.deposits import ChainAddress, ChainDeposit
+from models.chain_transactions import ChainTransactionKind
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit
 from models.wallets import Asset, Chain
 from outgoing.ceilings import within_ceiling
-from outgoing.records import OPEN, locked_wallet
-from sweeps.batches import (
-    OURS,
+from outgoing.own_batches import (
     add_batch,
+    add_topup,
     add_transaction,
+    busy_addresses,
     hot_address,
-    open_batches,
-    take_along,
+    is_topup_possible,
 )
+from outgoing.records import locked_wallet
+from sweeps.batches import open_batches, take_along
 
 ADDRESSES_PER_ROUND = 50
 
@@ -64,7 +64,7 @@ class AccountSweeper:
         async with self._database.transaction() as session:
             chain = await session.get_one(Chain, self._outlet.chain_id)
             hot = await hot_address(session, chain.id)
-            busy = await _busy(session, chain.id)
+            busy = await busy_addresses(session, chain.id)
             found = await _ripe(session, chain.id)
         ripe = [r for r in found if is_forced or r.amount_minor >= r.asset.sweep_min_minor]
         ripe = [r for r in ripe if r.address not in busy]
@@ -128,7 +128,7 @@ class AccountSweeper:
         key = f"sweep:{chain.id}:{ripe.address}:{ripe.asset.code}:{self._now()}"
         async with self._database.transaction() as session:
             await locked_wallet(session, ripe.address)
-            if ripe.address in await _busy(session, chain.id):
+            if ripe.address in await busy_addresses(session, chain.id):
                 return False
             if not await _are_unswept(session, ripe.deposit_ids):
                 return False
@@ -145,23 +145,14 @@ class AccountSweeper:
             return True
 
     async def _top_up(self, chain: Chain, address: str, amount_minor: int, *, hot: str) -> bool:
-        if amount_minor > TOPUP_GAS_MAX * chain.max_fee_ceiling_minor:
+        if not is_topup_possible(chain, amount_minor):
             logger.warning("%s needs more gas than the signer gives for a sweep", address)
             return False
-        key = f"gas:{chain.id}:{address}:{self._now()}"
         async with self._database.transaction() as session:
             await locked_wallet(session, address)
-            if address in await _busy(session, chain.id):
+            if address in await busy_addresses(session, chain.id):
                 return False
-            batch = await add_batch(session, chain.id, hot, key, clock=self._clock)
-            await add_transaction(
-                session,
-                batch,
-                ChainTransactionKind.GAS_TOPUP,
-                asset=chain.native_asset,
-                destination=address,
-                amount_minor=amount_minor,
-            )
+            await add_topup(session, chain, address, amount_minor, hot=hot, clock=self._clock)
             return True
 
     def _now(self) -> str:
@@ -190,6 +181,7 @@ async def _ripe(session: AsyncSession, chain_id: str) -> Sequence[Ripe]:
         .join(Asset, col(Asset.code) == col(ChainDeposit.asset))
         .where(
             ChainDeposit.chain_id == chain_id,
+            ChainAddress.purpose == AddressPurpose.DEPOSIT,
             col(ChainDeposit.is_booked),
             col(ChainDeposit.swept_by).is_(None),
             col(ChainDeposit.missing_since).is_(None),
@@ -218,20 +210,3 @@ async def _are_unswept(session: AsyncSession, deposit_ids: Sequence[str]) -> boo
         .with_for_update()
     )
     return len(found.all()) == len(deposit_ids)
-
-
-async def _busy(session: AsyncSession, chain_id: str) -> set[str]:
-    """
-    Return the addresses that a sweep or a top-up is on its way from or to.
-
-    One at a time for each address: two that share one balance could starve each other of gas, and
-    a sweep waits until the coin that pays for it is confirmed.
-    """
-    found = await session.exec(
-        select(ChainTransaction.wallet_address, ChainTransaction.destination).where(
-            ChainTransaction.chain_id == chain_id,
-            col(ChainTransaction.kind).in_([*OURS, ChainTransactionKind.NONCE_FILLER]),
-            col(ChainTransaction.status).in_(OPEN),
-        )
-    )
-    return {str(address) for pair in found for address in pair}

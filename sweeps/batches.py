@@ -1,4 +1,4 @@
-"""What every sweep writes: a batch of its own, and the deposits that it takes along."""
+"""What is special about sweeps among what we move ourselves: the deposits that they take along."""
 
 from collections.abc import Sequence
 
@@ -6,61 +6,11 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.clock import Clock
-from domain.ids import CHAIN_BATCH, CHAIN_TRANSACTION, derived_id
-from models.chain_transactions import (
-    ChainBatch,
-    ChainTransaction,
-    ChainTransactionKind,
-    ChainTransactionStatus,
-)
+from models.chain_transactions import ChainTransaction, ChainTransactionKind
 from models.deposits import ChainDeposit
-from models.wallets import BlockchainWallet
 from outgoing.records import OPEN
 
 OURS = (ChainTransactionKind.SWEEP, ChainTransactionKind.GAS_TOPUP)
-
-
-async def add_batch(
-    session: AsyncSession, chain_id: str, wallet_address: str, key: str, *, clock: Clock
-) -> ChainBatch:
-    """Add a batch; ``key`` says what for, so that nothing is swept twice at once."""
-    batch = ChainBatch(
-        id=derived_id(CHAIN_BATCH, key),
-        claim_key=key,
-        chain_id=chain_id,
-        wallet_address=wallet_address,
-        created_at=clock.now(),
-    )
-    session.add(batch)
-    await session.flush()
-    return batch
-
-
-async def add_transaction(
-    session: AsyncSession,
-    batch: ChainBatch,
-    kind: ChainTransactionKind,
-    *,
-    asset: str,
-    destination: str,
-    amount_minor: int,
-) -> ChainTransaction:
-    """Add what the batch is to move between our own addresses."""
-    row = ChainTransaction(
-        id=derived_id(CHAIN_TRANSACTION, batch.id, destination, asset),
-        batch_id=batch.id,
-        chain_id=batch.chain_id,
-        wallet_address=batch.wallet_address,
-        kind=kind,
-        asset=asset,
-        destination=destination,
-        amount_minor=amount_minor,
-        status=ChainTransactionStatus.PLANNED,
-    )
-    session.add(row)
-    await session.flush()
-    return row
 
 
 async def take_along(
@@ -84,13 +34,3 @@ async def open_batches(session: AsyncSession, chain_id: str) -> list[str]:
         .distinct()
     )
     return sorted(found)
-
-
-async def hot_address(session: AsyncSession, chain_id: str) -> str:
-    """Return the address of a chain's primary hot wallet."""
-    found = await session.exec(
-        select(BlockchainWallet.address).where(
-            BlockchainWallet.chain_id == chain_id, col(BlockchainWallet.primary)
-        )
-    )
-    return found.one()

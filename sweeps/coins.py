@@ -19,12 +19,13 @@ from domain.utxo.sizes import INPUT_VBYTES, dust_minor, transaction_vbytes
 from domain.utxo.sizes import fee_minor as fee_of
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainTransactionKind, ChainTransactionStatus
-from models.deposits import ChainDeposit, Utxo
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit, Utxo
 from models.wallets import Asset, Chain
 from outgoing.ceilings import within_ceiling
 from outgoing.coins import take_internal
+from outgoing.own_batches import add_batch, add_transaction, hot_address
 from outgoing.records import locked_wallet
-from sweeps.batches import add_batch, add_transaction, hot_address, open_batches, take_along
+from sweeps.batches import open_batches, take_along
 
 INPUTS_MAX = 500
 """Coins that one sweep takes at most; far below a standard transaction's weight."""
@@ -134,8 +135,10 @@ async def _ripe(session: AsyncSession, chain_id: str) -> list[SweptCoin]:
             & (col(ChainDeposit.address_id) == col(Utxo.address_id))
             & (col(ChainDeposit.position) == func.concat("vout:", col(Utxo.output_index))),
         )
+        .join(ChainAddress, col(ChainAddress.id) == col(Utxo.address_id))
         .where(
             Utxo.chain_id == chain_id,
+            ChainAddress.purpose == AddressPurpose.DEPOSIT,
             ~col(Utxo.is_hot),
             col(Utxo.locked_by).is_(None),
             col(Utxo.spent_txid).is_(None),

@@ -8,4 +8,5 @@ pytest_plugins = [
     "tests.support.coin_books",
     "tests.support.evm_books",
     "tests.support.temporal",
+    "tests.support.senders",
 ]

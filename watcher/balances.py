@@ -40,6 +40,17 @@ _EXPECTED = text("""
                      WHERE t.chain_id = a.chain_id AND t.kind = 'gas_topup'
                        AND t.destination = a.address AND t.reason_code IS NULL
                        AND t.block_height <= :height), 0)
+         + coalesce((SELECT sum(p.amount_minor)
+                     FROM (SELECT p.*, row_number() OVER (
+                               PARTITION BY p.chain_transaction_id ORDER BY p.id) - 1 AS place
+                           FROM payout p
+                           WHERE p.chain_transaction_id IN (
+                               SELECT q.chain_transaction_id FROM payout q
+                               WHERE q.route = 'fund' AND q.pocket_id = a.id)) p
+                     JOIN chain_transaction t ON t.id = p.chain_transaction_id
+                     WHERE p.pocket_id = a.id AND p.route = 'fund' AND p.asset = :native
+                       AND t.reason_code IS NULL AND t.block_height <= :height
+                       AND p.place <> ALL (coalesce(t.failed_places, '{}'))), 0)
          - coalesce((SELECT sum(coalesce(t.network_fee_minor, 0)
                                 + CASE WHEN t.asset = :native AND t.reason_code IS NULL
                                        THEN t.amount_minor ELSE 0 END)

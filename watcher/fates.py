@@ -6,22 +6,24 @@ do nothing. On UTXO chains a mined transaction did what it says, and we know wha
 """
 
 import asyncio
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from sqlalchemy import String, column, text, update
+from sqlalchemy import ColumnElement, String, column, text, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.errors import StrongroomError
+from domain.errors import InvariantError, StrongroomError
 from domain.ports import AccountOutlet, ChainOutlet, Receipt, Transfer
 from domain.scanning import ScannedBlock
 from infra.database import Database
 from models.chain_transactions import (
     SETTLEABLE,
+    UNCLEAR_RECEIPT,
     ChainAttempt,
     ChainTransaction,
     ChainTransactionStatus,
@@ -45,6 +47,16 @@ _MINED = (
 """Given as one literal: a list would be written, and joined, far slower."""
 
 
+logger = logging.getLogger(__name__)
+
+
+class Place(NamedTuple):
+    """Which block holds it."""
+
+    height: int
+    hash: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ours:
     """A transaction of ours that a block holds."""
@@ -52,14 +64,19 @@ class Ours:
     row: ChainTransaction
     attempt: ChainAttempt
     transfer: Transfer
-    block: ScannedBlock
+    block: Place
 
 
 class FateReader(Protocol):
     """What a chain family needs to know what a mined transaction of ours did."""
 
     async def receipt(self, ours: Ours) -> Receipt | None:
-        """Return what it did; None when the node no longer has it in a block."""
+        """
+        Return what it did; None when the node no longer has it in a block.
+
+        Raises:
+            InvariantError: What the node says of it does not fit together.
+        """
         ...
 
 
@@ -95,58 +112,108 @@ async def ours_in(
     session: AsyncSession, chain_id: str, blocks: Sequence[ScannedBlock]
 ) -> list[Ours]:
     """Return our transactions that these blocks hold, in order of id."""
-    holders = {txid: block for block in blocks for txid in block.txids}
+    holders = {txid: Place(block.height, block.hash) for block in blocks for txid in block.txids}
     if not holders:
         return []
+    of_blocks = col(ChainAttempt.txid) == _MINED.c.txid
+    known = await _known(session, chain_id, of_blocks, txids="{" + ",".join(holders) + "}")
+    return await _placed(session, known, holders)
+
+
+async def unclear(session: AsyncSession, chain_id: str) -> list[Ours]:
+    """Return our mined transactions of which nobody could tell what they did, in order of id."""
+    known = await _known(
+        session,
+        chain_id,
+        col(ChainTransaction.status) == ChainTransactionStatus.MINED,
+        col(ChainTransaction.reason_code) == UNCLEAR_RECEIPT,
+        col(ChainAttempt.txid) == col(ChainTransaction.txid),
+    )
+    places = {
+        str(row.txid): Place(row.block_height, row.block_hash)
+        for row, _, _ in known
+        if row.block_height is not None and row.block_hash is not None
+    }
+    return await _placed(session, known, places)
+
+
+async def _known(
+    session: AsyncSession, chain_id: str, *conditions: ColumnElement[bool], **params: str
+) -> Sequence[tuple[ChainTransaction, ChainAttempt, str | None]]:
     found = await session.exec(
         select(ChainTransaction, ChainAttempt, Asset.contract_address)
         .join(ChainAttempt, col(ChainAttempt.chain_transaction_id) == col(ChainTransaction.id))
         .join(Asset, col(Asset.code) == col(ChainTransaction.asset))
-        .join(_MINED, col(ChainAttempt.txid) == _MINED.c.txid)
-        .where(ChainTransaction.chain_id == chain_id)
+        .where(ChainTransaction.chain_id == chain_id, *conditions)
         .order_by(col(ChainTransaction.id)),
-        params={"txids": "{" + ",".join(holders) + "}"},
+        params=params,
     )
-    known = list(found)
+    return found.all()
+
+
+async def _placed(
+    session: AsyncSession,
+    known: Sequence[tuple[ChainTransaction, ChainAttempt, str | None]],
+    places: Mapping[str, Place],
+) -> list[Ours]:
     transfers = await transfers_of(session, [(row, contract) for row, _, contract in known])
     return [
-        Ours(row, attempt, transfers[row.id], holders[str(attempt.txid)])
+        Ours(row, attempt, transfers[row.id], places[str(attempt.txid)])
         for row, attempt, _ in known
     ]
 
 
-async def receipts_of(fates: FateReader, ours: Sequence[Ours]) -> list[Receipt] | None:
-    """Return a receipt for each; None when the node no longer stands by one of the blocks."""
+async def receipts_of(
+    fates: FateReader, ours: Sequence[Ours]
+) -> list[Receipt | InvariantError] | None:
+    """
+    Return a receipt for each, or why there can be none.
+
+    None when the node no longer stands by one of the blocks. What one transaction did may be
+    beyond us; that must not keep the chain's deposits and everybody else's payouts waiting.
+    """
     gate = asyncio.Semaphore(RECEIPTS_AT_ONCE)
 
-    async def one(each: Ours) -> Receipt | None:
+    async def one(each: Ours) -> Receipt | InvariantError | None:
         async with gate:
-            return await fates.receipt(each)
+            try:
+                return await fates.receipt(each)
+            except InvariantError as error:
+                logger.critical("nobody can tell what %s did: %s", each.row.id, error.detail)
+                return error
 
-    receipts: list[Receipt] = []
+    receipts: list[Receipt | InvariantError] = []
     for each, receipt in zip(ours, await asyncio.gather(*map(one, ours)), strict=True):
-        if receipt is None or receipt.block_hash != each.block.hash:
+        if receipt is None:
+            return None
+        if isinstance(receipt, Receipt) and receipt.block_hash != each.block.hash:
             return None
         receipts.append(receipt)
     return receipts
 
 
 async def mine(
-    session: AsyncSession, ours: Sequence[Ours], receipts: Sequence[Receipt], *, clock: Clock
+    session: AsyncSession,
+    ours: Sequence[Ours],
+    receipts: Sequence[Receipt | InvariantError],
+    *,
+    clock: Clock,
 ) -> None:
     """Write what the blocks did for us."""
     for each, receipt in zip(ours, receipts, strict=True):
         row = await session.get_one(ChainTransaction, each.row.id, with_for_update=True)
         row.status = ChainTransactionStatus.MINED
-        row.txid = receipt.txid
-        row.block_height = receipt.block_height
-        row.block_hash = receipt.block_hash
+        row.txid = each.attempt.txid
+        row.block_height, row.block_hash = each.block
+        row.updated_at = clock.now()
+        if isinstance(receipt, InvariantError):
+            row.reason_code = UNCLEAR_RECEIPT
+            continue
         row.network_fee_minor = receipt.network_fee_minor
         row.outflow_minor = receipt.outflow_minor
         row.received_minor = receipt.received_minor
         row.failed_places = list(receipt.failed_places) or None
         row.reason_code = None if receipt.succeeded else REVERTED_ON_CHAIN
-        row.updated_at = clock.now()
 
 
 async def unmine(
@@ -178,7 +245,8 @@ async def confirm(
     """
     Mark what is mined at this height or below as confirmed or reverted, and return it.
 
-    With it comes what can never be mined any more, and is given up.
+    With it comes what can never be mined any more, and is given up. Of what nobody can tell what it
+    did, nothing is booked and nobody refunded: it stays mined.
     """
     rows = await session.exec(
         select(ChainTransaction)
@@ -186,6 +254,7 @@ async def confirm(
             ChainTransaction.chain_id == chain_id,
             ChainTransaction.status == ChainTransactionStatus.MINED,
             col(ChainTransaction.block_height) <= settled_height,
+            col(ChainTransaction.reason_code).is_distinct_from(UNCLEAR_RECEIPT),
         )
         .order_by(col(ChainTransaction.id))
         .with_for_update()

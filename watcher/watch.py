@@ -43,6 +43,9 @@ ROUND_BLOCKS = 2_048
 FEE_INTERVAL = timedelta(seconds=15)
 """How often the chain's fee rate is asked for."""
 
+UNCLEAR_INTERVAL = timedelta(minutes=10)
+"""How often we look again at what nobody could tell the meaning of; a newer version may know."""
+
 LAG_PATIENCE = timedelta(hours=1)
 """A node that is behind on our own chain may be a lagging fall-back; after this it went back."""
 
@@ -88,6 +91,7 @@ class PostgresChainWatch:
         self._pool: frozenset[str] = frozenset()
         self._behind_since: datetime | None = None
         self._fee_rate: tuple[datetime, int] | None = None
+        self._puzzled_at: datetime | None = None
 
     async def watch_once(self) -> WatchRound:
         """Read the chain towards its tip, a bounded number of blocks; say what moved."""
@@ -95,6 +99,7 @@ class PostgresChainWatch:
         pool = await self._outlet.pending(self._pool)
         head = await self._outlet.head()
         moved = await self._drop_orphans(head)
+        await self._look_again()
         height = await self._read_blocks(head)
         if height == head.height:
             await self._take_pool(pool, head)
@@ -203,6 +208,31 @@ class PostgresChainWatch:
             await fates.mine(session, ours, receipts, clock=self._clock)
             await self._write_run(session, chain, blocks)
         return True
+
+    async def _look_again(self) -> None:
+        """Ask again what nobody understood: at once after a start, then now and then."""
+        now = self._clock.now()
+        if self._puzzled_at is not None and now - self._puzzled_at < UNCLEAR_INTERVAL:
+            return
+        self._puzzled_at = now
+        async with self._database.transaction() as session:
+            ours = await fates.unclear(session, self._chain_id)
+        receipts = await fates.receipts_of(self._fates, ours)
+        if not receipts:
+            return
+        async with self._database.transaction() as session:
+            await cursor.hold(session, self._chain_id)
+            still = {
+                (each.row.id, each.block) for each in await fates.unclear(session, self._chain_id)
+            }
+            known = [
+                (each, receipt)
+                for each, receipt in zip(ours, receipts, strict=True)
+                if (each.row.id, each.block) in still
+            ]
+            await fates.mine(
+                session, [each for each, _ in known], [told for _, told in known], clock=self._clock
+            )
 
     async def _write_run(
         self, session: AsyncSession, chain: Chain, blocks: Sequence[ScannedBlock]

@@ -125,12 +125,21 @@ class PayoutRunWorkflow:
         return self._standing
 
     async def _await_move(self, standing: RunStanding) -> RunStanding:
-        """Wait until something ended, or until approvals are overdue; say where the run stands."""
+        """
+        Wait until something ended, until approvals are overdue, or until a new history is due.
+
+        Returns where the run stands.
+        """
         left = self._until_overdue(standing)
         is_last_hour = left is not None and left <= RECHECK
         try:
             await workflow.wait_condition(
-                lambda: self._moved or self._standing is not standing,
+                # Requests that are refused move nothing, and yet the history grows by them.
+                lambda: (
+                    self._moved
+                    or self._standing is not standing
+                    or workflow.info().is_continue_as_new_suggested()
+                ),
                 timeout=left if is_last_hour else RECHECK,
                 timeout_summary=(
                     "approvals must arrive before this"

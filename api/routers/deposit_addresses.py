@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from api.dependencies import DepositsWritePrincipal, IdempotencyKey, ReadPrincipal, State
 from api.pagination import PageQuery, listed
-from api.payment_uris import ImageFormat, payment_uri, preferred_format, qr_image
+from api.payment_uris import QR_RESPONSE, ImageFormat, payment_uri, qr_response
 from api.problems import BODY_PROBLEMS, SESSION_PROBLEMS, problem_responses
 from api.routers.deposits import require_scope_of_list, visible_to
 from api.schemas.base import Listed, id_pattern
@@ -131,16 +131,7 @@ async def label_deposit_address(
 @router.get(
     "/{address_id}/qr",
     response_class=Response,
-    responses={
-        200: {
-            "description": "The QR code",
-            "content": {
-                ImageFormat.SVG.media_type: {"schema": {"type": "string"}},
-                ImageFormat.PNG.media_type: {"schema": {"type": "string", "format": "binary"}},
-            },
-        },
-        **problem_responses(*_ONE),
-    },
+    responses={**QR_RESPONSE, **problem_responses(*_ONE)},
 )
 async def get_deposit_address_qr(
     address_id: AddressPath,
@@ -154,12 +145,7 @@ async def get_deposit_address_qr(
     """Return the address's payment URI as a QR code: SVG, or PNG."""
     async with state.database.transaction() as session:
         found = await find(session, address_id, user_id=visible_to(principal))
-    chosen = image_format or preferred_format(request.headers.get("accept"))
-    return Response(
-        qr_image(payment_uri(found), chosen),
-        media_type=chosen.media_type,
-        headers={"Vary": "Accept"},
-    )
+    return qr_response(payment_uri(found), image_format, request)
 
 
 def _position(found: DepositAddress) -> Position:

@@ -1,4 +1,4 @@
-"""Bulk payouts: start a draft, decide on a run or on lines of it, take them back."""
+"""Bulk payouts: start a draft, decide on a run or on lines of it, take them back; resume."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 
 from api.dependencies import (
     IdempotencyKey,
+    OptionalIdempotencyKey,
     PayoutsWritePrincipal,
     SecondFactor,
     State,
@@ -37,7 +38,7 @@ from domain.errors import (
     WalletFrozenError,
     WorkflowEngineUnavailableError,
 )
-from domain.ids import DECISION, new_id
+from domain.ids import ACTION, DECISION, derived_id, new_id
 from domain.payouts import DecisionKind
 from domain.runs import RunCancellation, RunDecisionRequest, parse_lines
 from identity.principals import Principal
@@ -47,6 +48,8 @@ from runs.queries import started_run_for
 router = APIRouter(prefix="/v1/payout-runs", tags=["payout-runs"])
 
 Approver = Annotated[Principal, Depends(require_role(Role.APPROVER))]
+
+Operator = Annotated[Principal, Depends(require_role(Role.OPERATOR))]
 
 _CHANGE = (
     *ONE_RUN,
@@ -97,6 +100,29 @@ async def start_payout_run(
     return await detail_of(state, run_id, principal)
 
 
+@router.post(
+    "/{run_id}/resumption",
+    status_code=202,
+    responses=problem_responses(
+        *ONE_RUN,
+        *SECOND_FACTOR_PROBLEMS,
+        RoleMissingError,
+        PayoutRunStateError,
+        WorkflowEngineUnavailableError,
+    ),
+)
+async def resume_payout_run(
+    run_id: RunPath, principal: Operator, second_factor: SecondFactor, state: State
+) -> RunDetailView:
+    """
+    Start the workflow of a run again that was ended from outside, as in Temporal's UI.
+
+    Nothing is held or paid twice. If the workflow runs, it only looks at the database again.
+    """
+    await state.run_requests.resume(run_id, second_factor=second_factor)
+    return await detail_of(state, run_id, principal)
+
+
 @router.post("/{run_id}/approvals", responses=problem_responses(*_DECIDE))
 async def approve_payout_run(
     run_id: RunPath,
@@ -121,23 +147,41 @@ async def reject_payout_run(
     return await _decide(state, run_id, principal, second_factor, DecisionKind.REJECT, body)
 
 
-@router.post("/{run_id}/cancellation", responses=problem_responses(*_CHANGE))
+@router.post(
+    "/{run_id}/cancellation",
+    responses=problem_responses(*_CHANGE, IdempotencyKeyInvalidError),
+)
 async def cancel_payout_run(
     run_id: RunPath,
     body: RunCancellationBody,
     principal: PayoutsWritePrincipal,
     second_factor: SecondFactor,
     state: State,
+    idempotency_key: OptionalIdempotencyKey = None,
 ) -> RunStandingView:
-    """Take back what no batch has taken, or chosen lines of it."""
+    """
+    Take back what no batch has taken, or chosen lines of it.
+
+    Repeated with the same `Idempotency-Key` it takes back nothing that was made ready since.
+    """
     _check_named(body.lines)
     async with state.database.transaction() as session:
         await started_run_for(session, run_id, user_id=principal.user_id)
     await second_factor.require()
     standing = await state.run_workflows.cancel(
-        RunCancellation(action_id=new_id("act"), run_id=run_id, lines=body.lines)
+        RunCancellation(
+            action_id=_action_id(run_id, body.lines, principal, idempotency_key),
+            run_id=run_id,
+            lines=body.lines,
+        )
     )
     return run_standing_view(standing)
+
+
+def _action_id(run_id: str, lines: str | None, principal: Principal, key: str | None) -> str:
+    if key is None:
+        return new_id(ACTION)
+    return derived_id(ACTION, run_id, lines or "", principal.principal_id, key)
 
 
 async def _decide(

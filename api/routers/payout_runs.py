@@ -4,10 +4,6 @@ import tempfile
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from sqlalchemy import delete
-from sqlalchemy.exc import DBAPIError
-from sqlmodel import col
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from api.dependencies import (
     PayoutsWritePrincipal,
@@ -49,7 +45,8 @@ from domain.errors import (
 from domain.payouts import PayoutStatus, Priority
 from domain.runs import RunStatus
 from infra.paging import Position
-from models.runs import PayoutRun, PayoutRunLine
+from models.runs import PayoutRun
+from runs.drafts import discard
 from runs.explain import explain
 from runs.formats import UploadFormat
 from runs.queries import (
@@ -65,8 +62,6 @@ from runs.uploads import Upload
 router = APIRouter(prefix="/v1/payout-runs", tags=["payout-runs"])
 
 PLAIN_NAME: Final = r"^[^\x00-\x1f\x7f-\x9f]*$"
-GUARDED: Final = "SR009"
-"""SQLSTATE of the database's own guards over what was started."""
 
 
 _FILE: dict[str, Any] = {
@@ -163,9 +158,7 @@ async def discard_payout_run(
     """Delete a draft with its lines."""
     async with state.database.transaction() as session:
         run = await run_for(session, run_id, user_id=principal.user_id)
-        if run.status != RunStatus.DRAFT:
-            raise _not_a_draft()
-        await _discard(session, run_id)
+        await discard(session, run)
 
 
 @router.get("/{run_id}/lines", responses=problem_responses(*ONE_RUN, InvalidCursorError))
@@ -271,29 +264,13 @@ async def explain_payout_run(
     """Say in one sentence what the run waits for."""
     async with state.database.transaction() as session:
         detail = await run_detail(session, run_id, user_id=visible_to(principal))
-        explanation = await explain(session, detail)
+        explanation = await explain(session, detail, now=state.clock.now())
     return RunExplanationView(
         run_id=run_id,
         status=RunStatus(detail.run.status),
         explanation=explanation.sentence,
         waiting_for=explanation.waiting_for,
     )
-
-
-async def _discard(session: AsyncSession, run_id: str) -> None:
-    try:
-        await session.execute(delete(PayoutRunLine).where(col(PayoutRunLine.run_id) == run_id))
-        await session.execute(delete(PayoutRun).where(col(PayoutRun.id) == run_id))
-    except DBAPIError as error:
-        # It was started between the look at it and this.
-        if getattr(error.orig, "sqlstate", None) == GUARDED:
-            raise _not_a_draft() from error
-        raise
-
-
-def _not_a_draft() -> PayoutRunStateError:
-    msg = "The run was started; it can be cancelled, not discarded."
-    return PayoutRunStateError(msg)
 
 
 def _line_number(cursor: str) -> int:

@@ -91,35 +91,36 @@ _CHANGE = (
     PayoutStateError,
     WorkflowEngineUnavailableError,
 )
+PAY_PROBLEMS = (
+    *SESSION_PROBLEMS,
+    *SECOND_FACTOR_PROBLEMS,
+    IdempotencyKeyMissingError,
+    IdempotencyKeyInvalidError,
+    IdempotencyKeyReusedError,
+    AmountOutOfRangeError,
+    UnknownAssetError,
+    InternalAssetError,
+    InvalidAddressError,
+    ForbiddenDestinationError,
+    InsufficientAvailableBalanceError,
+    LimitExceededError,
+    WalletFrozenError,
+    AddressDeniedError,
+    DestinationNotInBookError,
+    DestinationCoolingDownError,
+    ScreeningUnavailableError,
+    PayoutStateError,
+    WorkflowEngineUnavailableError,
+    InternalAssetError,
+)
+"""What whoever asks for a payout may be answered."""
 _DECIDE = (*_CHANGE, RoleMissingError, OwnRequestError, AlreadyDecidedError, ApprovalExpiredError)
 
 
 @router.post(
     "",
     status_code=202,
-    responses=problem_responses(
-        *BODY_PROBLEMS,
-        *SESSION_PROBLEMS,
-        *SECOND_FACTOR_PROBLEMS,
-        IdempotencyKeyMissingError,
-        IdempotencyKeyInvalidError,
-        IdempotencyKeyReusedError,
-        InvalidAmountError,
-        AmountOutOfRangeError,
-        UnknownAssetError,
-        InternalAssetError,
-        InvalidAddressError,
-        ForbiddenDestinationError,
-        InsufficientAvailableBalanceError,
-        LimitExceededError,
-        WalletFrozenError,
-        AddressDeniedError,
-        DestinationNotInBookError,
-        DestinationCoolingDownError,
-        ScreeningUnavailableError,
-        PayoutStateError,
-        WorkflowEngineUnavailableError,
-    ),
+    responses=problem_responses(*BODY_PROBLEMS, *PAY_PROBLEMS, InvalidAmountError),
 )
 async def create_payout(
     body: PayoutBody,
@@ -139,7 +140,7 @@ async def create_payout(
         body, idempotency_key=idempotency_key, principal=principal, second_factor=second_factor
     )
     response.headers["Location"] = f"{state.settings.public_url}{router.prefix}/{payout.id}"
-    return await _detail(state, payout.id, principal)
+    return await detail_of(state, payout.id, principal)
 
 
 @router.get(
@@ -176,7 +177,7 @@ async def get_payout(
     payout_id: PayoutPath, principal: ReadPrincipal, state: State
 ) -> PayoutDetailView:
     """Return a payout with its approvals, its place on the chain and its history."""
-    return await _detail(state, payout_id, principal)
+    return await detail_of(state, payout_id, principal)
 
 
 @router.get("/{payout_id}/explain", responses=problem_responses(*_ONE))
@@ -307,7 +308,8 @@ def _check_alone(payout: Payout) -> None:
         raise PayoutStateError(msg)
 
 
-async def _detail(state: AppState, payout_id: str, principal: Principal) -> PayoutDetailView:
+async def detail_of(state: AppState, payout_id: str, principal: Principal) -> PayoutDetailView:
+    """Return a payout with everything about it, if the caller may see it."""
     async with state.database.transaction() as session:
         detail = await payout_detail(session, payout_id, user_id=_visible_to(principal))
     workflow_id = payout_workflow_id(payout_id)

@@ -14,13 +14,14 @@ from deposits.addresses import DepositAddress
 from deposits.depth import Depth
 from deposits.queries import DepositDetail, ListedDeposit
 from domain.deposits import DepositStatus
-from domain.ids import ADDRESS, DEPOSIT
+from domain.ids import ADDRESS, DEPOSIT, POCKET
 from ledger import chart
 from ledger.queries import StatementLine
 from models.deposits import ChainDeposit
 
 AddressIdText = Annotated[
-    str, Field(pattern=id_pattern(ADDRESS), examples=["adr_01JD3ZQ6V9K3E8M5T2R7W4X1YB"])
+    str,
+    Field(pattern=id_pattern(f"({ADDRESS}|{POCKET})"), examples=["adr_01JD3ZQ6V9K3E8M5T2R7W4X1YB"]),
 ]
 DepositIdText = Annotated[
     str, Field(pattern=id_pattern(DEPOSIT), examples=["dep_01JD3ZQ6V9K3E8M5T2R7W4X1YB"])
@@ -96,7 +97,7 @@ class DepositPostingView(Answer):
 
     transaction_key: str
     kind: str = Field(description="Posting rule.", examples=["deposit_credit"])
-    account: str = Field(description="`available` of its user, or `unclaimed`.")
+    account: str = Field(description="`available` or `pocket` of its user, or `unclaimed`.")
     amount: str = Field(description="Signed minor units.")
     position: int = Field(description="Counts the account's entries from 1.")
     statement: str | None = Field(description="The entry in the caller's own statement.")
@@ -201,6 +202,12 @@ def _shared(deposit: ChainDeposit, address: str, depth: Depth) -> dict[str, Any]
     }
 
 
+def _account_name(code: str) -> str:
+    if code == chart.UNCLAIMED:
+        return code
+    return "pocket" if ":onchain:" in code else "available"
+
+
 def _posting(line: StatementLine, *, viewer_id: str) -> DepositPostingView:
     is_viewers = line.account == chart.available(viewer_id)
     # A cursor names the entry above the page, so this one comes first.
@@ -208,7 +215,7 @@ def _posting(line: StatementLine, *, viewer_id: str) -> DepositPostingView:
     return DepositPostingView(
         transaction_key=line.transaction_key,
         kind=line.rule,
-        account=chart.UNCLAIMED if line.account == chart.UNCLAIMED else "available",
+        account=_account_name(line.account),
         amount=str(line.amount_minor),
         position=line.position,
         statement=f"/v1/wallets/{line.asset}/statement?limit=1&cursor={cursor}"

@@ -131,6 +131,7 @@ class RunLineView(Answer):
     reason_code: str | None
     txid: str | None
     network_fee: str | None = Field(description="Its share, in the chain's native asset.")
+    retried_by: PayoutIdText | None = Field(description="The payout that pays it again.")
 
 
 class RunLinesView(Answer):
@@ -222,6 +223,7 @@ def run_line_view(found: RunLine) -> RunLineView:
         reason_code=None if payout is None else payout.reason_code,
         txid=found.txid,
         network_fee=None if fee_minor is None else str(fee_minor),
+        retried_by=found.retried_by,
     )
 
 

@@ -172,14 +172,21 @@ def payout_detail_view(
     """Return a payout with everything about it."""
     return PayoutDetailView(
         **_shared(detail.payout),
-        approvals=_approvals(detail),
-        chain=_chain(detail),
+        **payout_parts(detail),
         network_fee_estimate=_text(detail.payout.network_fee_estimate_minor),
         network_fee_share=_text(detail.payout.network_fee_minor),
-        history=[EventView(status=e.status, detail=e.detail, at=e.at) for e in detail.events],
         workflow_id=workflow_id,
         workflow_url=workflow_url,
     )
+
+
+def payout_parts(detail: PayoutDetail) -> dict[str, Any]:
+    """Return what payouts of every route show alike: approvals, place on the chain, history."""
+    return {
+        "approvals": _approvals(detail),
+        "chain": _chain(detail),
+        "history": [EventView(status=e.status, detail=e.detail, at=e.at) for e in detail.events],
+    }
 
 
 def _text(amount_minor: int | None) -> str | None:

@@ -1,5 +1,7 @@
 """What chains, keys and the services beneath us refuse, or do not answer."""
 
+from collections.abc import Collection
+
 from domain.errors.base import ConflictError, InvariantError, OutcomeUnknownError, TransientError
 
 
@@ -79,6 +81,11 @@ class SigningRefusedError(InvariantError):
     """The signer found the intent unapproved or different from what was asked."""
 
     code, title = "signing_refused", "Signer refused"
+
+    def __init__(self, detail: str | None = None, *, payout_ids: Collection[str] = ()) -> None:
+        """Keep which payouts of the transaction are to blame; none where it is all of it."""
+        super().__init__(detail)
+        self.payout_ids = payout_ids
 
 
 class SignerCeilingError(TransientError):

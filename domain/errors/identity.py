@@ -1,6 +1,12 @@
 """Who asks, and what they may."""
 
-from domain.errors.base import AuthenticationError, ConflictError, NotAllowedError
+from domain.errors.base import (
+    AuthenticationError,
+    ConflictError,
+    NotAllowedError,
+    NotFoundError,
+    RequestError,
+)
 
 
 class InvalidCredentialsError(AuthenticationError):
@@ -89,3 +95,21 @@ class ScopeMissingError(NotAllowedError):
     """The API key lacks the scope this operation asks for."""
 
     code, title = "scope_missing", "Scope missing"
+
+
+class KycApplicationNotFoundError(NotFoundError):
+    """The KYC application does not exist, or belongs to somebody else."""
+
+    code, title = "kyc_application_not_found", "KYC application not found"
+
+
+class KycApplicationStateError(ConflictError):
+    """The KYC application, or the user's level, is not in a state that allows this."""
+
+    code, title = "kyc_application_state", "KYC application is in another state"
+
+
+class InvalidDocumentError(RequestError):
+    """A document has expired, or was handed in before."""
+
+    code, http_status, title = "invalid_document", 422, "Invalid document"

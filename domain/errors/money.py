@@ -103,6 +103,24 @@ class PayoutStateError(ConflictError):
     code, title = "payout_state", "Payout state refuses this"
 
 
+class PocketNotFoundError(NotFoundError):
+    """There is no such pocket, or it is somebody else's."""
+
+    code, title = "pocket_not_found", "Pocket not found"
+
+
+class PocketTransferNotFoundError(NotFoundError):
+    """There is no such transfer to or from a pocket, or it is somebody else's."""
+
+    code, title = "pocket_transfer_not_found", "Pocket transfer not found"
+
+
+class ConversionUnavailableError(ConflictError):
+    """What leaves and what arrives are different assets, and nobody converts one to the other."""
+
+    code, title = "conversion_unavailable", "Conversion not available"
+
+
 class PayoutRunNotFoundError(NotFoundError):
     """There is no such bulk upload, or it is somebody else's."""
 
@@ -157,6 +175,12 @@ class ScreeningUnavailableError(TransientError):
     """Whoever screens addresses gives no answer; what is not screened is not paid."""
 
     code, title = "screening_unavailable", "Screening unavailable"
+
+
+class ScreeningOutdatedError(TransientError):
+    """It was screened too long ago to be signed; whoever screens is asked again first."""
+
+    code, title = "screening_outdated", "Screened too long ago"
 
 
 class ScreeningNotFoundError(NotFoundError):

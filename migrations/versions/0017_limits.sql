@@ -48,7 +48,7 @@ INSERT INTO limits_version (document, created_at) VALUES ('{"limits": []}', now(
 -- Sealed now, so that a later migration finds no pending trigger.
 SET CONSTRAINTS ALL IMMEDIATE;
 
-GRANT SELECT ON kyc_level, limits_version, limit_usage, limit_lock
+GRANT SELECT ON limits_version, limit_usage, limit_lock
     TO strongroom_api, strongroom_worker;
 GRANT INSERT ON limits_version TO strongroom_api;
 GRANT USAGE ON SEQUENCE limits_version_version_seq TO strongroom_api;

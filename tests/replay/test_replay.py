@@ -5,10 +5,13 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
+from tests.replay.changed_kyc import CarelessKyc
 from tests.replay.changed_runs import HastyRun, HesitatingRun
 from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
+    HastyPocketTransfer,
+    HastyWebhook,
     HesitatingDeposit,
     HesitatingPayout,
     ReorderedChainTransaction,
@@ -25,6 +28,13 @@ PATHS = {
     "deposit_rechecked",
     "deposit_of_purchase",
     "deposit_reversed",
+    "kyc_approved",
+    "kyc_expired",
+    "kyc_lapsed",
+    "kyc_rejected",
+    "kyc_revoked",
+    "kyc_revoked_later",
+    "kyc_withdrawn",
     "gateway_event",
     "payout_automatic",
     "payout_cancelled",
@@ -36,6 +46,16 @@ PATHS = {
     "payout_rejected",
     "payout_retried",
     "payout_two_of_three",
+    "pocket_funded",
+    "pocket_funding_expired",
+    "pocket_funding_refused",
+    "pocket_funding_rejected",
+    "pocket_redeemed",
+    "pocket_send_cancelled",
+    "pocket_send_rechecked",
+    "pocket_send_renewed",
+    "pocket_send_retried",
+    "pocket_sent",
     "purchase_card",
     "purchase_card_expired",
     "purchase_card_rechecked",
@@ -61,6 +81,10 @@ PATHS = {
     "sweep",
     "sweep_renewed",
     "watcher",
+    "webhook_dispatcher",
+    "webhook_failed",
+    "webhook_retried",
+    "webhook_taken",
 }
 
 
@@ -87,8 +111,11 @@ class TestReplay:
             (HesitatingPayout, "payout_automatic"),
             (HesitatingDeposit, "deposit_credited"),
             (ForgetfulSweep, "sweep"),
+            (HastyWebhook, "webhook_retried"),
             (HesitatingRun, "run_paid"),
             (HastyRun, "run_expired"),
+            (CarelessKyc, "kyc_expired"),
+            (HastyPocketTransfer, "pocket_redeemed"),
         ],
     )
     async def test_notices_a_workflow_that_was_changed(self, changed: type, path: str) -> None:

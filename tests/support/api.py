@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.state import AppState
+from domain.clock import Clock, SystemClock
 from identity.services import Identity
 from infra.database import Database
 from infra.keyring import generate_key
@@ -22,12 +23,15 @@ def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> 
         temporal_address="127.0.0.1:1",
         codec_keys=SecretStr(f"k1:{generate_key()}"),
         data_keys=SecretStr(f"k1:{generate_key()}"),
+        webhook_keys=SecretStr(f"k1:{generate_key()}"),
         public_url="http://api.example",
     )
 
 
 @asynccontextmanager
-async def running_api(database: Database, identity: Identity) -> AsyncIterator[httpx.AsyncClient]:
+async def running_api(
+    database: Database, identity: Identity, *, clock: Clock | None = None
+) -> AsyncIterator[httpx.AsyncClient]:
     """Yield a client of an application that uses these collaborators."""
 
     @asynccontextmanager
@@ -36,6 +40,7 @@ async def running_api(database: Database, identity: Identity) -> AsyncIterator[h
             settings=settings,
             database=database,
             identity=identity,
+            clock=clock or SystemClock(),
             temporal=await connect(
                 address=settings.temporal_address,
                 namespace=settings.temporal_namespace,

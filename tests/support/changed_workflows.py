@@ -10,13 +10,17 @@ with workflow.unsafe.imports_passed_through():
     from activities.outgoing import OutgoingActivities
     from domain.deposits import DepositInput, DepositStanding
     from domain.payouts import PayoutOutcome, PayoutRequest
+    from domain.pockets import PocketStanding, PocketTransferRequest
     from domain.ports import SweepPlan
+    from domain.webhooks import DeliveryInput, DeliveryStanding
     from workflows.options import database, patient
 
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
 
 @workflow.defn(name="ChainTransactionWorkflow")
@@ -89,3 +93,32 @@ class ForgetfulSweep(SweepWorkflow):
     async def _plan(self) -> SweepPlan:
         plan = await super()._plan()
         return SweepPlan([], plan.interval_s)
+
+
+@workflow.defn(name="WebhookDeliveryWorkflow")
+class HastyWebhook(WebhookDeliveryWorkflow):
+    """Waits before it sends, and so twice."""
+
+    @override
+    @workflow.run
+    async def run(self, request: DeliveryInput) -> DeliveryStanding:
+        await workflow.sleep(timedelta(seconds=1))
+        return await super().run(request)
+
+
+@workflow.defn(name="PocketTransferWorkflow")
+class HastyPocketTransfer(PocketTransferWorkflow):
+    """Does not wait before it looks again."""
+
+    @workflow.init
+    def __init__(self, request: PocketTransferRequest) -> None:
+        super().__init__(request)
+
+    @override
+    @workflow.run
+    async def run(self, request: PocketTransferRequest) -> PayoutOutcome:
+        return await super().run(request)
+
+    @override
+    async def _await_change(self, standing: PocketStanding) -> None:
+        self._move(standing.status)

@@ -23,7 +23,7 @@ from ledger import chart, rules
 from ledger.queries import account_balance, asset_sums, customer_balances
 from ledger.service import Ledger
 from models.chain_transactions import ChainAttempt, ChainTransaction
-from models.deposits import ChainAddress, ChainDeposit, UserFreeze, Utxo
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit, UserFreeze, Utxo
 from models.payouts import Payout
 from outgoing.coin_planner import CoinPlanner
 from outgoing.log import PostgresOutgoingLog
@@ -262,7 +262,7 @@ class CoinBooks:
             return await account_balance(session, code, COIN)
 
     async def assert_books_equal_chain(self) -> None:
-        """Compare both omnibus accounts with what the node says of every address of ours."""
+        """Compare the omnibus accounts with what the node says of every address of ours."""
         async with self.owner.transaction() as session:
             assert set((await asset_sums(session)).values()) <= {0}
             addresses = list(
@@ -273,10 +273,12 @@ class CoinBooks:
         booked = {
             0: -await self.balance(chart.omnibus_deposit(self.chain_id)),
             1: -await self.balance(chart.omnibus_hot(self.chain_id)),
+            2: -await self.balance(chart.omnibus_pocket(self.chain_id)),
         }
-        on_chain = {0: 0, 1: 0}
+        on_chain = {0: 0, 1: 0, 2: 0}
         for address in addresses:
-            on_chain[address.branch] += await self.node.balance(address.address)
+            is_pocket = address.purpose == AddressPurpose.POCKET
+            on_chain[2 if is_pocket else address.branch] += await self.node.balance(address.address)
         assert booked == on_chain
 
     async def execute(self, statement: str) -> None:

@@ -18,7 +18,8 @@ from deposits.addresses import AddressRequest, issue
 from deposits.desk import PostgresDepositDesk
 from domain.hd import EXTERNAL
 from domain.ids import derived_id, new_id
-from domain.payouts import Acceptance, PayoutRequest
+from domain.payouts import Acceptance, PayoutRequest, PayoutStatus
+from domain.pockets import PocketStanding, Route
 from domain.policy import parse_policy
 from domain.ports import WatchRound
 from infra.database import Database
@@ -27,7 +28,7 @@ from ledger import chart, rules
 from ledger.queries import account_balance, asset_sums, customer_balances
 from ledger.service import Ledger
 from models.chain_transactions import ChainTransaction
-from models.deposits import ChainAddress, ChainDeposit, UserFreeze
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit, UserFreeze
 from models.payouts import Payout
 from models.wallets import Asset
 from outgoing.account_planner import AccountPlanner
@@ -36,6 +37,9 @@ from outgoing.runner import PostgresChainRunner
 from payouts.catalog import Catalog, apply_catalog
 from payouts.desk import PostgresPayoutDesk
 from payouts.policy import store_policy
+from pockets.desk import PostgresPocketDesk
+from pockets.spending import AccountPocketSpender
+from pockets.wallets import find_pocket
 from signing.signer import PostgresBatchSigner
 from signing.vault import KeyVault
 from sweeps.accounts import AccountSweeper
@@ -44,6 +48,7 @@ from tests.support.chain_world import TokenKind
 from tests.support.clocks import MovableClock
 from tests.support.coin_books import KEYS
 from tests.support.evm import CHAIN_ID, DEV_ACCOUNT, EvmWorld
+from tests.support.pockets import assert_pockets_mirror, transfer_request
 from watcher.fates import AccountFates
 from watcher.watch import PostgresChainWatch
 
@@ -137,6 +142,8 @@ class EvmBooks:
         self.watch = self.new_watch()
         self.sweeper = AccountSweeper(self.worker, self.outlet, self.clock)
         self.signer = PostgresBatchSigner(self.signer_database, self.vault, self.clock)
+        self.pocket_desk = PostgresPocketDesk(self.worker, self.clock)
+        self.spender = AccountPocketSpender(self.worker, self.outlet, self.clock)
 
     def new_watch(self, outlet: EvmOutlet | None = None) -> PostgresChainWatch:
         """Return another watcher of the same chain, through this outlet if one is given."""
@@ -316,6 +323,70 @@ class EvmBooks:
         await self.drive(batch_id)
         return batch_id
 
+    # Pockets.
+
+    async def ask(
+        self,
+        route: Route,
+        amount: int | str,
+        *,
+        asset: str = "ETH",
+        user_id: str = "u1",
+        destination: str | None = None,
+        key: str = "",
+    ) -> Acceptance:
+        """Ask for a transfer to or from a pocket."""
+        return await self.pocket_desk.freeze(
+            transfer_request(
+                route,
+                amount,
+                asset=asset,
+                chain_id=CHAIN_ID,
+                user_id=user_id,
+                destination=destination,
+                key=key,
+            )
+        )
+
+    async def fund(self, amount_minor: int, *, asset: str = "ETH", user_id: str = "u1") -> str:
+        """Bring an off-chain balance into the user's pocket, to the end; return the transfer."""
+        accepted = await self.ask(Route.FUND, amount_minor, asset=asset, user_id=user_id)
+        assert accepted.status == PayoutStatus.READY, accepted
+        await self.pocket_desk.make_ready(accepted.payout_id)
+        await self.pay_out()
+        await self.mine(CONFIRMATIONS)
+        return accepted.payout_id
+
+    async def spend(self, transfer_id: str) -> PocketStanding:
+        """Have a transfer planned by its pocket, and what it needs brought onto the wire."""
+        self.wait(1)
+        standing = await self.spender.advance(transfer_id)
+        for batch_id in standing.batches:
+            await self.drive(batch_id)
+        return standing
+
+    async def spent(self, route: Route, amount: int | str, **asked: Any) -> str:
+        """Take a transfer from a pocket to its end, gas and all."""
+        accepted = await self.ask(route, amount, **asked)
+        assert accepted.status == PayoutStatus.READY, accepted
+        while (await self.spend(accepted.payout_id)).status == PayoutStatus.READY:
+            await self.mine(CONFIRMATIONS)
+        await self.mine(CONFIRMATIONS)
+        return accepted.payout_id
+
+    async def payout(self, payout_id: str) -> Payout:
+        async with self.owner.transaction() as session:
+            return await session.get_one(Payout, payout_id)
+
+    async def pocket(self, user_id: str = "u1") -> ChainAddress | None:
+        async with self.owner.transaction() as session:
+            return await find_pocket(session, user_id, CHAIN_ID)
+
+    async def onchain(self, asset: str = "ETH", user_id: str = "u1") -> tuple[int, int]:
+        """Return what the books have on a user's pocket: free, and held."""
+        free_minor = await self.balance(chart.onchain(user_id, CHAIN_ID), asset)
+        return free_minor, await self.balance(chart.onchain_held(user_id, CHAIN_ID), asset)
+
     # What the books say.
 
     async def all_deposits(self) -> list[ChainDeposit]:
@@ -358,7 +429,10 @@ class EvmBooks:
         async with self.owner.transaction() as session:
             contract = (await session.get_one(Asset, asset)).contract_address
             handed_out = await session.exec(
-                select(ChainAddress.address).where(ChainAddress.branch == EXTERNAL)
+                select(ChainAddress.address).where(
+                    ChainAddress.branch == EXTERNAL,
+                    ChainAddress.purpose == AddressPurpose.DEPOSIT,
+                )
             )
             addresses = list(handed_out)
         found = [
@@ -373,6 +447,7 @@ class EvmBooks:
             assert set((await asset_sums(session)).values()) <= {0}
         for asset in ("ETH", *self.contracts):
             assert (asset, *await self.omnibus(asset)) == (asset, *await self.on_chain(asset))
+        await assert_pockets_mirror(self)
 
     async def execute(self, statement: str, *parameters: Any) -> None:
         """Run SQL as the superuser."""
@@ -391,13 +466,8 @@ def _types_of(signature: str) -> list[str]:
 
 @asynccontextmanager
 async def opened_evm_books(url: str, world: EvmWorld) -> AsyncIterator[EvmBooks]:
-    books = EvmBooks(
-        Database(url),
-        Database(as_role(url, "api")),
-        Database(as_role(url, "worker")),
-        Database(as_role(url, "signer")),
-        world,
-    )
+    api, worker, signer = (Database(as_role(url, role)) for role in ("api", "worker", "signer"))
+    books = EvmBooks(Database(url), api, worker, signer, world)
     try:
         await books.open()
         yield books

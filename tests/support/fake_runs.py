@@ -121,10 +121,13 @@ class FakeRunDesk:
         self._books.run_steps.append("cancel")
         numbers = _chosen(cancellation.lines)
         run = self._run(cancellation.run_id)
+        if cancellation.action_id in run.cancellations:
+            return _standing(run)
         cancelled = _lines_in(run, (PayoutStatus.CANCELLED,), numbers)
         if numbers is None or len(cancelled) < len(numbers):
             for line in _all_in(run, CANCELLABLE, numbers).values():
                 self._books.release(line, PayoutStatus.CANCELLED)
+            run.cancellations.add(cancellation.action_id)
         return _standing(run)
 
     async def expire(self, run_id: str) -> RunStanding:

@@ -28,9 +28,12 @@ from domain.payouts import (
     PayoutRequest,
     PayoutStatus,
 )
+from domain.pockets import PocketStanding, PocketTransferRequest
 from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
 from domain.runs import RunDecisionRequest, RunStatus
 from tests.support.clocks import MovableClock
+from tests.support.fake_kyc import KycBooks
+from tests.support.fake_webhooks import FakeWebhooks
 
 
 @dataclass
@@ -73,6 +76,7 @@ class FakeRun:
     expires_at: datetime | None = None
     lines: dict[int, FakePayout] = field(default_factory=dict)
     decisions: dict[str, RunDecisionRequest] = field(default_factory=dict)
+    cancellations: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -142,8 +146,21 @@ class Books:
     sweep_plans: list[bool] = field(default_factory=list)
     """Of each look for something to sweep: whether it was forced."""
     sweep_interval_s: int = 3_600
+    gas_to_lend: int = 0
+    """How often a pocket needs coin before it can pay."""
+    pockets: set[str] = field(default_factory=set)
+    """Users who have one."""
+    is_held_back: bool = False
+    """Nothing may leave a pocket for now."""
+    pocket_looks: int = 0
+    """How often a spender was asked."""
     holds_placed: int = 0
     nonces_given: int = 0
+    webhooks: FakeWebhooks = field(default_factory=FakeWebhooks)
+    kyc: KycBooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kyc = KycBooks(self.clock)
 
     def standing(self) -> dict[str, object]:
         """Return what must be the same however often a step was repeated."""
@@ -157,7 +174,10 @@ class Books:
                 for r in self.runs.values()
             ],
             "deposits": [(d.status, d.credits, d.reversals) for d in self.deposits.values()],
+            "kyc": self.kyc.standing(),
             "unswept": (self.crumbs, self.worthy),
+            "webhooks": self.webhooks.standing(),
+            "pockets": (sorted(self.pockets), self.gas_to_lend),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
         }
 
@@ -232,6 +252,61 @@ class FakePayoutDesk:
 
     async def outcome(self, payout_id: str) -> PayoutOutcome:
         return self._books.payouts[payout_id].outcome
+
+
+class FakePocketDesk:
+    """``domain.pocket_ports.PocketDesk``: what leaves and what is frozen is one number here."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        self._desk = FakePayoutDesk(books)
+
+    async def freeze(self, request: PocketTransferRequest) -> Acceptance:
+        return await self._desk.freeze(
+            PayoutRequest(
+                payout_id=request.payout_id,
+                user_id=request.user_id,
+                principal=request.principal,
+                idempotency_key=request.idempotency_key,
+                request_hash=request.request_hash,
+                asset=request.asset,
+                amount=request.amount,
+                destination=request.destination or "",
+            )
+        )
+
+    async def make_ready(self, transfer_id: str) -> PayoutOutcome:
+        self._books.pockets.add(self._books.payouts[transfer_id].request.user_id)
+        return self._books.payouts[transfer_id].outcome
+
+
+class FakePocketSpender:
+    """``domain.pocket_ports.PocketSpender``: gas first, where it must be lent."""
+
+    def __init__(self, books: Books, chain_id: str) -> None:
+        self._books = books
+        self._chain_id = chain_id
+
+    async def advance(self, transfer_id: str) -> PocketStanding:
+        books = self._books
+        books.pocket_looks += 1
+        payout = books.payouts[transfer_id]
+        if payout.status != PayoutStatus.READY:
+            open_batch = payout.batch_id if payout.status == PayoutStatus.BATCHED else None
+            return PocketStanding(payout.status, (open_batch,) if open_batch else ())
+        if books.is_held_back:
+            return PocketStanding(PayoutStatus.READY, look_again_s=300)
+        if books.gas_to_lend:
+            books.gas_to_lend -= 1
+            gas = FakeBatch(new_id(CHAIN_BATCH), self._chain_id)
+            books.batches[gas.id] = gas
+        on_their_way = tuple(b.id for b in books.batches.values() if not b.is_mined)
+        if on_their_way:
+            return PocketStanding(PayoutStatus.READY, on_their_way, 15)
+        batch = FakeBatch(new_id(CHAIN_BATCH), self._chain_id)
+        books.batches[batch.id] = batch
+        payout.status, payout.batch_id = PayoutStatus.BATCHED, batch.id
+        return PocketStanding(PayoutStatus.BATCHED, (batch.id,))
 
 
 class FakeOutgoingLog:

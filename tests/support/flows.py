@@ -4,16 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any, override
+from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import (
-    ActivityInboundInterceptor,
-    ExecuteActivityInput,
     Interceptor,
     Worker,
 )
@@ -21,16 +19,23 @@ from temporalio.worker import (
 from activities.chain import ChainActivities
 from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
+from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
+from activities.pockets import PocketActivities, PocketSpendActivities
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
+from activities.webhooks import WebhookActivities
+from api.kyc_workflows import KycWorkflows
 from api.payout_workflows import PayoutWorkflows
+from api.pocket_workflows import PocketWorkflows
 from api.run_workflows import RunWorkflows
 from domain.deposits import DepositStanding
 from domain.ids import DECISION, DEPOSIT, PAYOUT, new_id
+from domain.kyc import KycDecisionKind, KycDecisionRequest, KycDowngradeRequest, KycStanding
 from domain.payouts import Decision, DecisionKind, OperatorAction, PayoutOutcome, PayoutRequest
+from domain.pockets import Route
 from domain.runs import (
     RunAcceptance,
     RunCancellation,
@@ -38,20 +43,33 @@ from domain.runs import (
     RunStanding,
     RunStart,
 )
+from domain.webhooks import DeliveryStanding
 from domain.workflow_ids import (
+    GATEWAYS_QUEUE,
     SIGNING_QUEUE,
     WALLET_QUEUE,
+    WEBHOOK_DISPATCHER_ID,
     batcher_workflow_id,
     chain_queue,
     chain_transaction_workflow_id,
     deposit_workflow_id,
+    kyc_workflow_id,
     payout_run_workflow_id,
     payout_workflow_id,
     sweep_workflow_id,
     watcher_workflow_id,
+    webhook_delivery_workflow_id,
 )
 from infra.notifier import TemporalNotifier
+from tests.support.fake_kyc import (
+    APPLICANT,
+    OWNER,
+    REVIEWER,
+    FakeApplication,
+    FakeKycDesk,
+)
 from tests.support.fake_runs import REQUESTER, FakeRunDesk, upload
+from tests.support.fake_webhooks import FakeWebhookDesk
 from tests.support.fakes import (
     Books,
     FakeBatchSigner,
@@ -60,50 +78,29 @@ from tests.support.fakes import (
     FakeDepositDesk,
     FakeOutgoingLog,
     FakePayoutDesk,
+    FakePocketDesk,
+    FakePocketSpender,
     FakeRun,
     FakeSweeper,
 )
+from tests.support.pockets import transfer_request
 from worker import WORKFLOWS, sandbox
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.deposit import DepositWorkflow
+from workflows.kyc import KycApplicationWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
+from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
+from workflows.webhook_delivery import WebhookDeliveryWorkflow
+from workflows.webhook_dispatcher import WebhookDispatcherWorkflow
 
 CHAIN_ID = "eip155:31337"
 WALLET_ADDRESS = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
 DESTINATION = "0x3C44CdDdB6a900fa2b585dd299e03d12FA4293BC"
 TIMEOUT_S = 20.0
-
-
-class CrashAfter(Interceptor):
-    """Loses the first answer of an activity: its effect is there, its worker is gone."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.crashes = 0
-
-    @override
-    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Crashing(next, self)
-
-
-class _Crashing(ActivityInboundInterceptor):
-    def __init__(self, next: ActivityInboundInterceptor, plan: CrashAfter) -> None:
-        super().__init__(next)
-        self._plan = plan
-
-    @override
-    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        answer = await super().execute_activity(input)
-        name = getattr(input.fn, "__temporal_activity_definition").name
-        if name == self._plan.name and not self._plan.crashes:
-            self._plan.crashes += 1
-            msg = "the worker died here"
-            raise RuntimeError(msg)
-        return answer
 
 
 @dataclass
@@ -121,6 +118,8 @@ class Flow:
         self.client = self.environment.client
         self.api = PayoutWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
         self.runs = RunWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.kyc = KycWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S))
+        self.payout_desk = FakePayoutDesk(self.books)
         self.run_desk = FakeRunDesk(self.books)
         self.chain = FakeChain(self.books)
         self.notifier = TemporalNotifier(self.client)
@@ -128,22 +127,32 @@ class Flow:
     def steps(self) -> dict[str, list[Callable[..., Any]]]:
         """Return the activities of each task queue."""
         log = FakeOutgoingLog(self.books)
-        payouts = PayoutActivities(FakePayoutDesk(self.books), log)
+        payouts = PayoutActivities(self.payout_desk, log)
         runs = RunActivities(self.run_desk, log)
         outgoing = OutgoingActivities(log, self.notifier)
         chain = ChainActivities(
             self.chain, self.chain, self.notifier, watch_interval=timedelta(milliseconds=20)
         )
         deposits = DepositActivities(FakeDepositDesk(self.books))
+        kyc = KycActivities(FakeKycDesk(self.books.kyc))
         sweeps = SweepActivities(FakeSweeper(self.books, CHAIN_ID))
+        webhooks = WebhookActivities(
+            FakeWebhookDesk(self.books.webhooks),
+            self.notifier,
+            interval=timedelta(milliseconds=20),
+        )
+        spends = PocketSpendActivities(FakePocketSpender(self.books, CHAIN_ID))
         return {
             WALLET_QUEUE: [
                 *_steps(payouts),
+                *_steps(PocketActivities(FakePocketDesk(self.books))),
                 *_steps(runs),
                 *_steps(outgoing),
                 *_steps(deposits),
+                *_steps(kyc),
             ],
-            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps)],
+            GATEWAYS_QUEUE: _steps(webhooks),
+            chain_queue(CHAIN_ID): [*_steps(chain), *_steps(sweeps), *_steps(spends)],
             SIGNING_QUEUE: _steps(SigningActivities(FakeBatchSigner(self.books))),
         }
 
@@ -177,6 +186,26 @@ class Flow:
         payout = payout_request(amount)
         await self.api.request(payout)
         return self.payout(payout.payout_id)
+
+    async def transfer(
+        self, route: Route, amount: str = "100"
+    ) -> WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]:
+        """Ask for a transfer to or from a pocket as the API does, and return its workflow."""
+        destination = DESTINATION if route == Route.SEND else None
+        request = transfer_request(
+            route, amount, chain_id=CHAIN_ID, user_id="usr_requester", destination=destination
+        )
+        await PocketWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S)).request(request)
+        handle: WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]
+        handle = self.client.get_workflow_handle_for(
+            PocketTransferWorkflow.run, payout_workflow_id(request.payout_id)
+        )
+        self.started.append(handle)
+        return handle
+
+    def newest(self, handle: WorkflowHandle[Any, Any]) -> WorkflowHandle[Any, Any]:
+        """Return a handle of a workflow's newest run."""
+        return self.client.get_workflow_handle(handle.id)
 
     def payout(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         handle: WorkflowHandle[PayoutWorkflow, PayoutOutcome] = self.client.get_workflow_handle_for(
@@ -228,6 +257,10 @@ class Flow:
     async def cancel_run(self, run: FakeRun, *, lines: str | None = None) -> RunStanding:
         return await self.runs.cancel(RunCancellation(new_id("act"), run.id, lines))
 
+    async def resume_run(self, run: FakeRun) -> None:
+        key = run.idempotency_key or ""
+        await self.runs.resume(RunStart(run.id, REQUESTER, key), user_id=REQUESTER, asset="ETH")
+
     async def start_batcher(self) -> WorkflowHandle[PayoutBatcherWorkflow, None]:
         handle = await self.client.start_workflow(
             PayoutBatcherWorkflow.run,
@@ -258,6 +291,25 @@ class Flow:
         self.started.append(handle)
         return handle
 
+    async def start_dispatcher(self) -> WorkflowHandle[WebhookDispatcherWorkflow, None]:
+        handle = await self.client.start_workflow(
+            WebhookDispatcherWorkflow.run, id=WEBHOOK_DISPATCHER_ID, task_queue=WALLET_QUEUE
+        )
+        self.started.append(handle)
+        return handle
+
+    def webhook(
+        self, delivery_id: str
+    ) -> WorkflowHandle[WebhookDeliveryWorkflow, DeliveryStanding]:
+        """Return the workflow of a delivery, which the dispatcher started."""
+        handle: WorkflowHandle[WebhookDeliveryWorkflow, DeliveryStanding] = (
+            self.client.get_workflow_handle_for(
+                WebhookDeliveryWorkflow.run, webhook_delivery_workflow_id(delivery_id)
+            )
+        )
+        self.started.append(handle)
+        return handle
+
     async def arrive(self) -> FakeDeposit:
         """Let a deposit arrive, and its workflow start, as the watcher does it."""
         deposit = FakeDeposit(new_id(DEPOSIT))
@@ -278,6 +330,49 @@ class Flow:
         )
         self.started.append(handle)
         return handle
+
+    async def apply(
+        self, level: int = 1, *, documents_expire_at: datetime | None = None
+    ) -> FakeApplication:
+        """Apply for a level as the API does."""
+        application = self.books.kyc.apply(level, documents_expire_at=documents_expire_at)
+        await self.kyc.accept(application.id, user_id=APPLICANT)
+        return application
+
+    def application(
+        self, application: FakeApplication
+    ) -> WorkflowHandle[KycApplicationWorkflow, KycStanding]:
+        """Return the workflow of an application, whichever of its executions is the newest."""
+        handle: WorkflowHandle[KycApplicationWorkflow, KycStanding] = (
+            self.client.get_workflow_handle_for(
+                KycApplicationWorkflow.run, kyc_workflow_id(application.id)
+            )
+        )
+        self.started.append(handle)
+        return handle
+
+    async def review(
+        self,
+        application: FakeApplication,
+        kind: KycDecisionKind = KycDecisionKind.APPROVE,
+        *,
+        by: str = REVIEWER,
+    ) -> KycStanding:
+        decision = KycDecisionRequest(
+            new_id(DECISION), application.id, by, kind, application.revision, "totp", "a note"
+        )
+        return await self.kyc.decide(decision, user_id=APPLICANT)
+
+    async def downgrade(self, application: FakeApplication, level: int = 0) -> KycStanding:
+        request = KycDowngradeRequest(
+            new_id(DECISION), application.id, OWNER, level, "a reason", "totp"
+        )
+        return await self.kyc.downgrade(request, user_id=APPLICANT)
+
+    async def skip(self, handle: WorkflowHandle[Any, Any], step: timedelta) -> None:
+        """Let so much time pass, for a workflow and for the books."""
+        self.books.clock.advance(step)
+        await self.environment.fast_forward(handle, step + timedelta(minutes=2))
 
     async def start_batch(self) -> WorkflowHandle[ChainTransactionWorkflow, None]:
         """Claim what is ready, without a batcher, and start the batch's workflow."""
@@ -315,6 +410,8 @@ class Flow:
         for batch_id in self.books.batches:
             workflow_id = chain_transaction_workflow_id(batch_id)
             self.started.append(self.client.get_workflow_handle(workflow_id))
+        for application_id in self.books.kyc.applications:
+            self.started.append(self.client.get_workflow_handle(kyc_workflow_id(application_id)))
         for handle in self.started:
             # Terminate the newest run, whichever one the handle was made for.
             latest = self.client.get_workflow_handle(handle.id)

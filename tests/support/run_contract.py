@@ -59,6 +59,10 @@ class RunWorld(Protocol):
         """Take what is ready into a batch."""
         ...
 
+    async def put_back(self, batch_id: str) -> None:
+        """Take a batch's payouts out of it again: they are ready."""
+        ...
+
     async def settle(self, batch_id: str) -> None:
         """Pay a batch and confirm it."""
         ...
@@ -235,6 +239,19 @@ class RunDeskContract[World: RunWorld]:
 
         standing = await world.desk.cancel(RunCancellation("fifth", run_id))
         assert standing == RunStanding(run_id, RunStatus.PAYING, {"batched": 2, "cancelled": 2})
+
+    async def test_takes_back_by_one_cancellation_only_once(self, world: World) -> None:
+        run_id = await self.started(world, approvals=1)
+        await world.desk.decide(decision(run_id, world.approvers[0], lines="2-3"))
+        batch_id = await world.batch()
+        same = RunCancellation("act", run_id)
+        first = await world.desk.cancel(same)
+        await world.put_back(batch_id)
+
+        assert first.lines == {"batched": 2, "cancelled": 2}
+        assert (await world.desk.cancel(same)).lines == {"ready": 2, "cancelled": 2}
+        another = await world.desk.cancel(RunCancellation("another", run_id))
+        assert another == RunStanding(run_id, RunStatus.FINISHED, {"cancelled": 4})
 
     async def test_finishes_with_the_last_line(self, world: World) -> None:
         run_id = await self.started(world, approvals=1)

@@ -6,7 +6,7 @@ from typing import Protocol
 from sqlmodel import col, select
 
 from domain.disperse import runtime_code
-from domain.ids import DECISION, PAYOUT, PAYOUT_RUN, derived_id, new_id
+from domain.ids import ACTION, DECISION, PAYOUT, PAYOUT_RUN, derived_id, new_id
 from domain.payouts import DecisionKind
 from domain.runs import (
     RunAcceptance,
@@ -141,10 +141,15 @@ class Runs:
             )
         )
 
-    async def cancel(
-        self, run_id: str, *, lines: str | None = None, action_id: str = "act"
-    ) -> RunStanding:
-        return await self.desk.cancel(RunCancellation(action_id, run_id, lines))
+    async def cancel(self, run_id: str, *, lines: str | None = None) -> RunStanding:
+        return await self.desk.cancel(RunCancellation(new_id(ACTION), run_id, lines))
+
+    async def allocated(self) -> str:
+        """Bring what may leave to where it awaits signing; return the batch's id."""
+        batch_id = await self.books.claim()
+        await self.books.runner.prepare(batch_id)
+        assert await self.books.log.allocate(batch_id)
+        return batch_id
 
     async def run(self, run_id: str) -> PayoutRun:
         async with self.books.owner.transaction() as session:

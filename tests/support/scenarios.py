@@ -8,6 +8,7 @@ whose histories tell it.
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.client import WorkflowHandle
@@ -15,9 +16,11 @@ from temporalio.client import WorkflowHandle
 from domain.deposits import DepositStatus
 from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from domain.workflow_ids import chain_transaction_workflow_id
+from tests.support import kyc_scenarios, pocket_scenarios
 from tests.support.fake_runs import upload
+from tests.support.fake_webhooks import RETRY_S
 from tests.support.fakes import FakeRun
-from tests.support.flows import Flow, operator_on, until
+from tests.support.flows import Flow, events_of, operator_on, until
 from workflows.sweep import SweepWorkflow
 
 Handles = dict[str, WorkflowHandle[Any, Any]]
@@ -231,6 +234,53 @@ async def swept_for_long(flow: Flow) -> Handles:
     return {"sweep_renewed": _first_run(flow, sweeps)}
 
 
+async def webhook_taken(flow: Flow) -> Handles:
+    """An event becomes a delivery, which is taken at the first attempt."""
+    flow.books.webhooks.untold = 1
+    dispatcher, delivery = await dispatched(flow)
+    await delivery.result()
+    return {"webhook_taken": delivery, "webhook_dispatcher": dispatcher}
+
+
+async def webhook_retried(flow: Flow) -> Handles:
+    """Two attempts fail, and the third, hours later, is taken."""
+    flow.books.webhooks.untold, flow.books.webhooks.refusals = 1, 2
+    _, delivery = await dispatched(flow)
+    await _past_retries(flow, delivery, 2)
+    await delivery.result()
+    return {"webhook_retried": delivery}
+
+
+async def webhook_failed(flow: Flow) -> Handles:
+    """Every attempt fails."""
+    flow.books.webhooks.untold, flow.books.webhooks.refusals = 1, -1
+    _, delivery = await dispatched(flow)
+    await _past_retries(flow, delivery, 2)
+    await delivery.result()
+    return {"webhook_failed": delivery}
+
+
+async def dispatched(flow: Flow) -> tuple[WorkflowHandle[Any, Any], WorkflowHandle[Any, Any]]:
+    """Start the dispatcher, and return it with the workflow of the one delivery that it makes."""
+    dispatcher, deliveries = await flow.start_dispatcher(), flow.books.webhooks.deliveries
+    await until(lambda: any(d.is_started for d in deliveries.values()))
+    (delivery_id,) = deliveries
+    return dispatcher, flow.webhook(delivery_id)
+
+
+async def _past_retries(flow: Flow, delivery: WorkflowHandle[Any, Any], count: int) -> None:
+    (row,) = flow.books.webhooks.deliveries.values()
+    for attempts in range(1, count + 1):
+        await until(lambda attempts=attempts: row.attempts == attempts)
+        await until(partial(_is_waiting, delivery))
+        await flow.environment.fast_forward(delivery, timedelta(seconds=RETRY_S + 1))
+
+
+async def _is_waiting(handle: WorkflowHandle[Any, Any]) -> bool:
+    events = await events_of(handle)
+    return events.count("TIMER_STARTED") > events.count("TIMER_FIRED")
+
+
 async def run_paid(flow: Flow) -> Handles:
     """Five lines end in three batches; each batch tells their run once."""
     flow.books.batch_size = 2
@@ -362,6 +412,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     deposit_rechecked,
     swept,
     swept_for_long,
+    webhook_taken,
+    webhook_retried,
+    webhook_failed,
     run_paid,
     run_refused,
     run_approved,
@@ -372,6 +425,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     run_mended,
     run_rechecked,
     run_for_long,
+    *kyc_scenarios.SCENARIOS,
+    *pocket_scenarios.SCENARIOS,
 )
 
 

@@ -2,28 +2,38 @@
 
 import ast
 import importlib
+import json
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
 import typer.core
 import typer.main
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings
 from sqlmodel import SQLModel
 
 from api.app import create_app
+from api.event_stream import Close
 from api.problems import problem_type
 from cli.main import app as command_line
+from domain.deposits import DepositStatus
 from domain.errors import StrongroomError
 from domain.events import KINDS
+from domain.kyc import KycStatus
+from domain.limits import Limit, LimitsDocument, parse_limits
 from domain.payouts import PayoutStatus
 from domain.policy import ApprovalRule, PayoutLimit, PolicyDocument
+from domain.runs import RunStatus
 from infra.search_attributes import SEARCH_ATTRIBUTES
 from infra.settings import ApiSettings, MigrationSettings, SignerSettings, WorkerSettings
 from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
 from models.identity import Role, Scope
+from models.ledger import HoldStatus
+from outgoing.operator import OPERATOR_REFUND
+from outgoing.settlement import RECIPIENT_FAILED, REVERTED_ON_CHAIN
 from payouts.catalog import AssetEntry, ChainEntry
 from worker import WORKFLOWS
 
@@ -218,6 +228,7 @@ class TestApi:
             temporal_address="unused",
             codec_keys=secret,
             data_keys=secret,
+            webhook_keys=secret,
             public_url="unused",
         )
         paths = create_app(settings).openapi()["paths"]
@@ -240,15 +251,20 @@ class TestApi:
         assert set(re.findall(r'"(strongroom_\w+)"', source)) <= set(first_cells("metrics.md"))
 
 
+POSTING_RULES = constants("ledger/rules.py", "Posting", 1) | constants(
+    "ledger/pocket_rules.py", "Posting", 1
+)
+
+
 class TestLedger:
-    @pytest.mark.parametrize("rule", sorted(constants("ledger/rules.py", "Posting", 1)))
+    @pytest.mark.parametrize("rule", sorted(POSTING_RULES))
     def test_explains_every_posting_rule(self, rule: str) -> None:
         assert rule in first_cells("ledger.md")
 
     def test_explains_no_rule_that_is_gone(self) -> None:
         keyed = {row[0] for row in rows("ledger.md") if len(row) == 4 and row[0] != "rule"}
 
-        assert keyed == constants("ledger/rules.py", "Posting", 1)
+        assert keyed == POSTING_RULES
 
     def test_lists_every_account(self) -> None:
         chart = ast.parse((ROOT / "ledger" / "chart.py").read_text())
@@ -269,9 +285,31 @@ class TestStates:
     def test_are_all_explained(self, status: str) -> None:
         assert status in first_cells("states.md")
 
+    @pytest.mark.parametrize("status", KycStatus)
+    def test_of_applications_are_all_explained(self, status: str) -> None:
+        assert status in first_cells("kyc.md")
+
     @pytest.mark.parametrize("kind", ChainTransactionKind)
     def test_name_both_kinds_of_chain_transaction(self, kind: str) -> None:
         assert kind in (REFERENCE / "states.md").read_text()
+
+    def test_name_every_reason_of_a_refund(self) -> None:
+        reasons = (OPERATOR_REFUND, RECIPIENT_FAILED, REVERTED_ON_CHAIN)
+
+        assert [r for r in reasons if r not in (REFERENCE / "states.md").read_text()] == []
+
+    @pytest.mark.parametrize(
+        "states", [PayoutStatus, ChainTransactionStatus, HoldStatus, RunStatus, DepositStatus]
+    )
+    def test_name_every_state(self, states: type[StrEnum]) -> None:
+        page = (REFERENCE / "states.md").read_text()
+
+        assert [state for state in states if f"`{state}`" not in page] == []
+
+    def test_say_how_the_hold_of_a_run_ends(self) -> None:
+        _, _, hold = (REFERENCE / "states.md").read_text().partition("## A hold")
+
+        assert "part by part" in hold
 
 
 class TestEvents:
@@ -279,6 +317,9 @@ class TestEvents:
         listed = {row[0]: row[1] for row in rows("events.md") if "." in row[0]}
 
         assert listed == dict(KINDS)
+
+    def test_explain_every_way_in_which_the_stream_ends(self) -> None:
+        assert {str(code.value) for code in Close} <= set(first_cells("events.md"))
 
 
 class TestWorkflows:
@@ -314,6 +355,17 @@ class TestDocuments:
     @pytest.mark.parametrize("model", [PolicyDocument, ApprovalRule, PayoutLimit])
     def test_policy_page_explains_every_field(self, model: type[PolicyDocument]) -> None:
         assert set(model.model_fields) <= set(first_cells("policy.md"))
+
+    @pytest.mark.parametrize("model", [LimitsDocument, Limit])
+    def test_limits_page_explains_every_field(self, model: type[BaseModel]) -> None:
+        assert set(model.model_fields) <= set(first_cells("limits.md"))
+
+    @pytest.mark.parametrize("page", ["reference/limits.md", "how-to/verify-users.md"])
+    def test_limits_in_the_pages_are_valid(self, page: str) -> None:
+        samples = re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+        assert all(parse_limits(json.loads(sample)).limits for sample in samples)
+        assert samples
 
     @pytest.mark.parametrize("model", [ChainEntry, AssetEntry])
     def test_catalog_page_explains_every_field(self, model: type[ChainEntry]) -> None:

@@ -4,9 +4,10 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from domain.payouts import PayoutStatus
-from tests.support import scenarios
+from tests.support import kyc_scenarios, pocket_scenarios, scenarios
+from tests.support.crashing import CrashAfter
 from tests.support.fakes import Books
-from tests.support.flows import CrashAfter, Flow, flow_on, until
+from tests.support.flows import Flow, flow_on, until
 from tests.support.scenarios import SCENARIOS, Scenario
 
 CRASHES: dict[str, Scenario] = {
@@ -17,6 +18,9 @@ CRASHES: dict[str, Scenario] = {
     "payout.outcome": scenarios.rechecked,
     "payout.refund_unsigned": scenarios.refunded,
     "payout.retry_abandoned": scenarios.retried,
+    "pocket.freeze": pocket_scenarios.sent,
+    "pocket.make_ready": pocket_scenarios.funded,
+    "chain.advance_pocket": pocket_scenarios.redeemed,
     "run.start": scenarios.run_refused,
     "run.decide": scenarios.run_approved_by_lines,
     "run.cancel": scenarios.run_cancelled,
@@ -35,6 +39,13 @@ CRASHES: dict[str, Scenario] = {
     "chain.plan_sweeps": scenarios.swept,
     "chain.watch": scenarios.together,
     "deposit.advance": scenarios.reversed_later,
+    "webhook.dispatch": scenarios.webhook_taken,
+    "webhook.attempt": scenarios.webhook_taken,
+    "kyc.advance": kyc_scenarios.kyc_expired,
+    "kyc.decide": kyc_scenarios.kyc_approved,
+    "kyc.supply": kyc_scenarios.kyc_approved,
+    "kyc.withdraw": kyc_scenarios.kyc_withdrawn,
+    "kyc.downgrade": kyc_scenarios.kyc_revoked,
     "signing.sign_batch": scenarios.automatic,
 }
 """Each activity, and a path that takes it."""

@@ -9,8 +9,9 @@ from temporalio.testing import WorkflowEnvironment
 from domain.deposits import DepositInput, DepositStatus
 from domain.workflow_ids import WALLET_QUEUE, deposit_workflow_id
 from tests.support import scenarios
+from tests.support.crashing import CrashAfter
 from tests.support.fakes import Books
-from tests.support.flows import CrashAfter, Flow, events_of, flow_on, until
+from tests.support.flows import Flow, events_of, flow_on, until
 from tests.support.temporal import CONTINUE_AS_NEW_AFTER_EVENTS
 from workflows.deposit import DepositWorkflow
 

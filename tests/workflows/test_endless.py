@@ -5,8 +5,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.workflow_ids import WALLET_QUEUE, chain_transaction_workflow_id
 from tests.support import scenarios
+from tests.support.crashing import CrashAfter
 from tests.support.fakes import Books, FakeOutgoingLog
-from tests.support.flows import CHAIN_ID, CrashAfter, Flow, events_of, flow_on, until
+from tests.support.flows import CHAIN_ID, Flow, events_of, flow_on, until
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 
 

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import override
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus
@@ -8,13 +9,14 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.errors import (
     AlreadyDecidedError,
+    HoldStateError,
     InsufficientAvailableBalanceError,
     OwnRequestError,
     PayoutStateError,
 )
 from domain.payouts import DecisionKind, OperatorAction, PayoutOutcome, PayoutStatus
 from tests.support import scenarios
-from tests.support.fakes import Books
+from tests.support.fakes import Books, FakePayoutDesk
 from tests.support.flows import Flow, decision_on, events_of, payout_request, until
 
 AUTOMATIC_EVENTS_MAX = 20
@@ -197,6 +199,57 @@ class TestRepeatedRequest:
         assert after.run_id == ended.run_id
         assert after.status == WorkflowExecutionStatus.COMPLETED
         assert (flow.books.holds_placed, flow.books.available_minor) == (1, 1_000)
+
+
+class RefusingDesk(FakePayoutDesk):
+    """Refuses each of the steps that nobody asked for, twice."""
+
+    def __init__(self, books: Books) -> None:
+        super().__init__(books)
+        self.refusals = {"expire": 2, "outcome": 2}
+
+    @override
+    async def expire(self, payout_id: str) -> PayoutOutcome:
+        self._refuse("expire")
+        return await super().expire(payout_id)
+
+    @override
+    async def outcome(self, payout_id: str) -> PayoutOutcome:
+        self._refuse("outcome")
+        return await super().outcome(payout_id)
+
+    def _refuse(self, step: str) -> None:
+        if self.refusals[step]:
+            self.refusals[step] -= 1
+            raise HoldStateError
+
+
+class TestStepsThatAnswerNobody:
+    """Nobody would ask again: a workflow that failed of them would leave the money held."""
+
+    @pytest.mark.parametrize(
+        ("scenario", "step", "ended"),
+        [
+            (scenarios.expired, "expire", PayoutStatus.EXPIRED),
+            (scenarios.rechecked, "outcome", PayoutStatus.SETTLED),
+        ],
+    )
+    async def test_are_tried_until_they_succeed(
+        self,
+        temporal: WorkflowEnvironment,
+        scenario: Callable[[Flow], Awaitable[scenarios.Handles]],
+        step: str,
+        ended: PayoutStatus,
+    ) -> None:
+        flow = Flow(temporal, Books())
+        flow.payout_desk = desk = RefusingDesk(flow.books)
+        async with flow.working():
+            (payout,) = (await scenario(flow)).values()
+            outcome = await payout.result()
+            await flow.clean_up()
+
+        assert outcome.status == ended
+        assert desk.refusals[step] == 0
 
 
 class TestSignals:

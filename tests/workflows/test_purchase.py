@@ -10,8 +10,9 @@ from temporalio.testing import WorkflowEnvironment
 from domain.errors import PurchaseStateError
 from domain.purchases import PurchaseStatus, RefundRequest
 from tests.support import purchase_flows as scenarios
+from tests.support.crashing import CrashAfter
 from tests.support.fake_shop import FakeShop
-from tests.support.flows import CrashAfter, until
+from tests.support.flows import until
 from tests.support.purchase_flows import (
     PURCHASE_SCENARIOS,
     PurchaseFlow,

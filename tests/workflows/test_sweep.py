@@ -6,8 +6,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from domain.workflow_ids import chain_transaction_workflow_id
 from tests.support import scenarios
+from tests.support.crashing import CrashAfter
 from tests.support.fakes import Books
-from tests.support.flows import CrashAfter, Flow, events_of, flow_on, until
+from tests.support.flows import Flow, events_of, flow_on, until
 from workflows.sweep import SweepWorkflow
 
 

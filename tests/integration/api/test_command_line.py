@@ -24,6 +24,7 @@ from tests.integration.api.money_in import (
     set_head,
 )
 from tests.integration.api.sockets import QUICK, listening
+from tests.integration.api.test_kyc import applied
 from tests.support.bank import CHAIN_ID, DESTINATION, Bank
 from tests.support.flows import until
 from tests.support.identity import Person
@@ -210,3 +211,40 @@ class TestFees:
         asked = ["payout", "create", "ETH", "0.0000000000000001", DESTINATION]
         created = await line.ok(*asked, "--priority", "economy", "--code", code)
         assert created["priority"] == "economy"
+
+
+class TestKyc:
+    async def test_is_reviewed_by_approvers(self, line: CommandLine, tmp_path: Path) -> None:
+        rita = await line.bank.person("rita", Role.APPROVER)
+        olive = await line.bank.person("olive", Role.OWNER)
+        limits = tmp_path / "limits.json"
+        row = {"level": 1, "operation": "payout", "asset": "ETH", "window": "24h", "count": 7}
+        limits.write_text(json.dumps({"limits": [row]}))
+        await line.ok("limits", "set", str(limits), "--code", line.code(olive), person=olive)
+        assert "payout" in await line.text("limits", "show", person=olive)
+
+        asked = await applied(line.bank)
+        assert asked in await line.text("kyc", "list", "--status", "in_review", person=rita)
+        assert asked in await line.text("kyc", "list", "--mine")
+        shown = await line.text("kyc", "show", asked, person=rita)
+        assert "Ada Lovelace" in shown
+        assert "passport.pdf" in shown
+        decided = ["--revision", "1", "--code"]
+        note = ["--note", "Please hand in another one."]
+        command = ["kyc", "ask", asked, *note, *decided, line.code(rita)]
+        assert (await line.ok(*command, person=rita))["status"] == "information_requested"
+        await line.bank.send("POST", f"/v1/kyc/applications/{asked}/withdrawal")
+        rejected = await applied(line.bank)
+        command = ["kyc", "reject", rejected, *note, *decided, line.code(rita)]
+        assert (await line.ok(*command, person=rita))["status"] == "rejected"
+        granted = await applied(line.bank)
+        command = ["kyc", "approve", granted, *decided, line.code(rita)]
+        assert (await line.ok(*command, person=rita))["level"] == 1
+
+        table = await line.text("kyc", "level")
+        assert "level 1" in table
+        assert "0 of 7" in table
+        user_id = line.bank.customer.id
+        command = ["kyc", "downgrade", user_id, "--reason", "x", "--code", line.code(olive)]
+        assert (await line.ok(*command, person=olive))["level"] == 0
+        assert "level 0" in await line.text("kyc", "level", user_id, person=rita)

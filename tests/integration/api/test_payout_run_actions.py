@@ -24,6 +24,7 @@ from domain.runs import (
 )
 from domain.workflow_ids import WALLET_QUEUE, payout_run_workflow_id
 from models.identity import Role
+from models.runs import PayoutRun
 from tests.integration.api.run_files import Counter, begin, csv_of, csv_payments
 from tests.support.bank import FUNDS_MINOR, Bank, code_of
 from tests.support.identity import Person
@@ -251,6 +252,16 @@ class TestDecision:
         for answer in (decided, cancelled):
             assert (answer.status_code, code_of(answer)) == (409, "payout_run_state")
 
+    async def test_takes_back_once_however_often_the_same_key_asks(
+        self, desk: Counter, run_id: str
+    ) -> None:
+        same = [await send(desk, run_id, "cancellation", body={}, key="c") for _ in range(2)]
+        other = await send(desk, run_id, "cancellation", body={}, key="another")
+
+        assert [answer.status_code for answer in same] == [200, 200]
+        assert same[0].json() == same[1].json()
+        assert other.status_code == 409
+
     async def test_takes_back_what_is_the_callers(self, desk: Counter, run_id: str) -> None:
         ann = await desk.bank.person("ann", *Role)
         foreign = await send(desk, run_id, "cancellation", person=ann, body={})
@@ -260,3 +271,49 @@ class TestDecision:
         assert (foreign.status_code, code_of(foreign)) == (404, "payout_run_not_found")
         assert own.json()["status"] == "finished"
         assert (again.status_code, code_of(again)) == (409, "payout_run_state")
+
+
+class TestResumption:
+    async def test_lets_a_run_go_on_whose_workflow_was_ended_by_hand(
+        self, desk: Counter, temporal: WorkflowEnvironment
+    ) -> None:
+        run = await desk.draft(csv_payments(3))
+        run_id = str(run["id"])
+        await send(desk, run_id, "start", key="k")
+        await begin(desk.bank, run_id, status="awaiting_approval")
+        op = await desk.bank.person("op", Role.OPERATOR)
+        ann = await desk.bank.person("ann", Role.APPROVER)
+        handle = temporal.client.get_workflow_handle(payout_run_workflow_id(run_id))
+        before = (await handle.describe()).run_id
+
+        while_running = await send(desk, run_id, "resumption", person=op)
+        assert (while_running.status_code, (await handle.describe()).run_id) == (202, before)
+        await handle.terminate()
+        stuck = await send(desk, run_id, "approvals", person=ann, body={})
+        resumed = await send(desk, run_id, "resumption", person=op)
+        decided = await send(desk, run_id, "approvals", person=ann, body={})
+
+        assert stuck.status_code == 409
+        assert resumed.status_code == 202
+        assert resumed.json()["workflow_id"] == payout_run_workflow_id(run_id)
+        assert decided.status_code == 200
+
+    async def test_is_refused_for_a_draft_and_after_the_end(self, desk: Counter) -> None:
+        op = await desk.bank.person("op", Role.OPERATOR)
+        run = await desk.draft(csv_payments(3))
+        draft = await send(desk, run["id"], "resumption", person=op)
+        await begin(desk.bank, run["id"], status="settled")
+        async with desk.bank.database.transaction() as session:
+            (await session.get_one(PayoutRun, run["id"])).status = RunStatus.FINISHED
+        finished = await send(desk, run["id"], "resumption", person=op)
+
+        for answer in (draft, finished):
+            assert (answer.status_code, code_of(answer)) == (409, "payout_run_state")
+
+    async def test_takes_a_second_factor(self, desk: Counter) -> None:
+        op = await desk.bank.person("op", Role.OPERATOR)
+        run = await desk.draft(csv_payments(3))
+        await begin(desk.bank, run["id"], status="awaiting_approval")
+        answer = await send(desk, run["id"], "resumption", person=op, code="")
+
+        assert (answer.status_code, code_of(answer)) == (403, "second_factor_required")

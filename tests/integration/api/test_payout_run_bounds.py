@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Self
 
 from domain.runs import LINES_MAX
+from infra.database import Database
+from runs.drafts import discard_old
 from tests.integration.api.run_files import (
     HEADER,
     Counter,
     address,
+    begin,
+    change,
     csv_of,
     csv_payments,
     open_counter,
@@ -128,6 +132,33 @@ class TestBounds:
         assert (refused.status_code, code_of(refused)) == (409, "conflict")
         assert discarded.status_code == 204
         assert again.status_code == 201
+
+    async def test_drafts_that_nobody_starts_are_deleted_in_time(
+        self, bank: Bank, database_url: str
+    ) -> None:
+        lifetime = timedelta(days=7)
+        database = Database(database_url.replace("postgres@", "strongroom_api@"))
+        async with open_counter(bank, database_url) as counter:
+            old = await counter.draft(csv_payments(3))
+            waiting = await counter.draft(csv_payments(1))
+
+            await change(bank, "UPDATE payout_run SET created_at = created_at - interval '8 days'")
+            await change(
+                bank,
+                "UPDATE payout_run SET waiting_for = 'x', waiting_since = now() WHERE id = :run",
+                run=waiting["id"],
+            )
+
+            begun = await counter.draft(csv_payments(1))
+            await begin(bank, begun["id"])
+            fresh = await counter.draft(csv_payments(1))
+            for expected in (1, 0):
+                assert await discard_old(database, bank.clock, kept_for=lifetime) == expected
+            runs = (old, waiting, begun, fresh)
+            answers = [(await counter.get(f"/{run['id']}")).status_code for run in runs]
+        await database.close()
+
+        assert answers == [404, 200, 200, 200]
 
 
 class TestSize:

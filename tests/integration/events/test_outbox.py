@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from domain.events import Event
-from events.outbox import START, Place, events_after, newest, place_of, publish
+from events.outbox import START, Place, events_after, place_of, publish, settled
 from infra.database import Database
 from models.events import OutboxEvent
 from tests.support.books import Books, as_role
@@ -18,11 +19,9 @@ def event(name: str, user_id: str = "u1") -> Event:
     return Event(user_id, "payout.settled", name, {"amount": "1"})
 
 
-async def read(
-    database: Database, place: Place = START, *, user_id: str | None = None
-) -> Sequence[OutboxEvent]:
+async def read(database: Database, place: Place = START, **chosen: Any) -> Sequence[OutboxEvent]:
     async with database.transaction() as session:
-        return await events_after(session, place, limit=100, user_id=user_id)
+        return await events_after(session, place, limit=100, **chosen)
 
 
 def names(events: Sequence[OutboxEvent]) -> list[str]:
@@ -124,8 +123,8 @@ class TestEventsAfter:
         async with books.worker.transaction() as session:
             await publish(session, event("a"), event("b", "u2"), event("c"))
 
-        assert names(await read(books.worker, user_id="u1")) == ["a", "c"]
-        assert names(await read(books.worker, user_id="u2")) == ["b"]
+        assert names(await read(books.worker, user_ids=["u1"])) == ["a", "c"]
+        assert names(await read(books.worker, user_ids=["u2"])) == ["b"]
 
     async def test_reach_a_reader_once_each_while_many_write(self, books: Books) -> None:
         written = {f"{writer}/{n}" for writer in range(8) for n in range(15)}
@@ -151,19 +150,26 @@ class TestEventsAfter:
         assert sorted(seen) == sorted(written)
 
 
-class TestNewest:
+class TestSettled:
     async def test_comes_before_everything_that_is_written_from_now_on(self, books: Books) -> None:
         async with books.worker.transaction() as session:
             await publish(session, event("old"))
         async with books.worker.transaction() as running:
             await publish(running, event("running"))
             async with books.worker.transaction() as session:
-                place = await newest(session)
+                place = await settled(session)
         async with books.worker.transaction() as session:
             await publish(session, event("new"))
 
         assert names(await read(books.worker, place)) == ["running", "new"]
 
-    async def test_is_the_start_where_nothing_happened(self, books: Books) -> None:
+    async def test_is_a_place_to_read_up_to(self, books: Books) -> None:
         async with books.worker.transaction() as session:
-            assert await newest(session) == START
+            await publish(session, event("before"))
+        async with books.worker.transaction() as session:
+            place = await settled(session)
+        async with books.worker.transaction() as session:
+            await publish(session, event("after"))
+
+        assert names(await read(books.worker, until=place)) == ["before"]
+        assert names(await read(books.worker, place)) == ["after"]

@@ -1,18 +1,27 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from domain.errors import DatabaseUnavailableError, InvariantError, LimitExceededError
+from domain.errors import InvariantError, LimitExceededError
 from domain.limits import Operation
 from ledger import chart, rules
 from ledger.service import Ledger
 from limits.reservation import give_back, give_back_part, reserve
 from tests.support.books import CHAIN, Books, opened_books
-from tests.support.limits import frozen, release, row, set_level, set_limits, standings, used
+from tests.support.limits import (
+    frozen,
+    patiently,
+    release,
+    row,
+    set_level,
+    set_limits,
+    standings,
+    used,
+)
 
 DAY = timedelta(hours=24)
 
@@ -228,23 +237,13 @@ class TestRelease:
                 await books.execute(statement)
 
 
-async def patiently(books: Books, name: str, amount_minor: int, user_id: str = "u1") -> bool:
-    """Freeze, and ask again where the pool has no connection; a deadlock is a failure."""
-    while True:
-        try:
-            return await frozen(books, name, amount_minor, user_id=user_id)
-        except DatabaseUnavailableError as error:
-            if not isinstance(error.__cause__, PoolTimeout):
-                raise
-
-
 class TestParallelReservations:
     async def test_never_pass_a_limit_by_one_unit(self, books: Books) -> None:
         """Two hundred at once, against an amount of one asset and a count of all."""
         await set_limits(books, row(amount_minor="1000"), row(window="30d", asset="*", count=75))
         amounts = [(7 * n) % 23 + 1 for n in range(200)]
         accepted = await asyncio.gather(
-            *(patiently(books, f"p{n}", amount) for n, amount in enumerate(amounts))
+            *(patiently(partial(frozen, books, f"p{n}", a)) for n, a in enumerate(amounts))
         )
         spent = sum(amount for amount, ok in zip(amounts, accepted, strict=True) if ok)
         assert await used(books) == [(sum(accepted), spent), (sum(accepted), None)]
@@ -260,14 +259,14 @@ class TestParallelReservations:
         await set_limits(books, row(amount_minor="100"))
         first = [f"a{n}" for n in range(10)]
         assert all([await frozen(books, name, 10) for name in first])
-        reservations = [patiently(books, f"b{n}", 10) for n in range(90)]
-        releases = [release(books, name, 10) for name in first]
+        reservations = [patiently(partial(frozen, books, f"b{n}", 10)) for n in range(90)]
+        releases = [patiently(partial(release, books, name, 10)) for name in first]
         # Interleaved, so that each release meets reservations that wait for the lock.
         turns = [w for n, free in enumerate(releases) for w in (free, *reservations[9 * n :][:9])]
         await asyncio.gather(*turns)
         ((count, spent),) = await used(books)
         assert spent == (await books.money())[1] == count * 10 <= 100
-        await asyncio.gather(*(patiently(books, f"c{n}", 10) for n in range(20)))
+        await asyncio.gather(*(patiently(partial(frozen, books, f"c{n}", 10)) for n in range(20)))
         assert await used(books) == [(10, 100)]
         await books.assert_sound()
 
@@ -300,8 +299,11 @@ class TestParallelReservations:
                 )
                 await Ledger.post_in(session, [posting])
 
-        others = (patiently(books, f"p{n}", 1, f"u{n % 2 + 1}") for n in range(40))
-        await asyncio.gather(*(both(n) for n in range(40)), *others)
+        others = (
+            patiently(partial(frozen, books, f"p{n}", 1, user_id=f"u{n % 2 + 1}"))
+            for n in range(40)
+        )
+        await asyncio.gather(*(patiently(partial(both, n)) for n in range(40)), *others)
         assert await used(books) == [(60, None), (40, None)]
         await books.assert_sound()
 

@@ -6,6 +6,17 @@ from ledger import chart
 from tests.support.books import CHAIN, Books
 from tests.support.runs import allow_dispersals
 
+CHILD = """
+    INSERT INTO chain_transaction
+    SELECT (jsonb_populate_record(t, '{{"id": "ctx_child", "kind": "fee_child", "amount_minor": 0,
+        "account_nonce": null, "disperse_address": null, "txid": null, "status": "confirmed",
+        "network_fee_minor": 100, "fee_booked_minor": 0, "outflow_minor": 0,
+        "outflow_booked_minor": 0, "settled_at": null, "settlements": 0}}')).*
+    FROM chain_transaction t WHERE t.id = '{parent}';
+    UPDATE chain_transaction SET parent_id = '{parent}' WHERE id = 'ctx_child'
+"""
+"""What carries its parent along (CPFP), as the watcher leaves it once it is deep enough."""
+
 
 @pytest.fixture(autouse=True)
 async def funds(books: Books) -> None:
@@ -92,3 +103,48 @@ class TestFeeSplit:
         fillers = [r for r in await books.transactions(batch_id) if r.network_fee_minor]
         assert -await books.balance(chart.network_fees(CHAIN)) == fillers[0].network_fee_minor
         assert await caused_by(books, "u1") == 0
+
+    async def test_of_a_child_is_borne_by_whom_its_parent_pays(self, books: Books) -> None:
+        for user_id in ("u1", "u1", "u2"):
+            await books.freeze(user_id=user_id)
+        batch_id = await on_the_wire(books)
+        await settled(books, batch_id)
+        (parent,) = await books.transactions(batch_id)
+        await books.execute(CHILD.format(parent=parent.id))
+        for child_minor in (100, 31, 0):
+            await books.execute(
+                f"UPDATE chain_transaction SET network_fee_minor = {child_minor}"  # noqa: S608
+                " WHERE id = 'ctx_child'"
+            )
+            await books.log.settle(batch_id)
+            total_minor = (parent.network_fee_minor or 0) + child_minor
+            payouts = await books.payouts()
+            assert sum(p.network_fee_minor or 0 for p in payouts) == total_minor
+            for user_id in ("u1", "u2"):
+                own = sum(p.network_fee_minor or 0 for p in payouts if p.user_id == user_id)
+                assert await caused_by(books, user_id) == own
+            assert await books.balance(chart.network_fees(CHAIN)) == 0
+        await books.assert_sound()
+
+    async def test_of_parent_and_child_at_once_is_exact(self, books: Books) -> None:
+        for user_id in ("u1", "u2", "u2"):
+            await books.freeze(user_id=user_id)
+        batch_id = await on_the_wire(books)
+        (parent,) = await books.transactions(batch_id)
+        await books.execute(CHILD.format(parent=parent.id))
+        await settled(books, batch_id)
+        (parent,) = [r for r in await books.transactions(batch_id) if r.parent_id is None]
+        parts = [p.network_fee_minor or 0 for p in await books.payouts()]
+        assert sum(parts) == (parent.network_fee_minor or 0) + 100
+        assert await caused_by(books, "u1") + await caused_by(books, "u2") == sum(parts)
+        books.chain.rollback(3)
+        books.chain.gas_price_minor = 23
+        books.chain.mine(4)
+        await books.watch.watch_once()
+        await books.log.settle(batch_id)
+        (again,) = [r for r in await books.transactions(batch_id) if r.parent_id is None]
+        assert again.network_fee_minor != parent.network_fee_minor
+        parts = [p.network_fee_minor or 0 for p in await books.payouts()]
+        assert sum(parts) == (again.network_fee_minor or 0) + 100
+        assert await caused_by(books, "u1") + await caused_by(books, "u2") == sum(parts)
+        await books.assert_sound()

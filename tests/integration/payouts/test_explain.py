@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import FeeAboveCeilingError
-from domain.explanations import Explanation
+from domain.explanations import SILENT_AFTER, Explanation
 from domain.ports import FeeQuote
 from payouts.explain import explain
 from payouts.queries import payout_detail
@@ -31,6 +31,20 @@ class TestExplanation:
         found = await why(books)
         assert found.sentence.startswith("Waiting for approval 2 of 2")
         assert found.waiting_for == "approval"
+
+    async def test_says_that_an_overdue_hold_is_not_given_back_yet(self, books: Books) -> None:
+        await books.set_policy({"rules": [{"asset": "*", "approvals": 1}]})
+        payout_id = (await books.freeze()).payout_id
+        until = (await books.payout(payout_id)).approval_expires_at
+        assert until is not None
+        books.clock.advance(until - books.clock.now() + SILENT_AFTER)
+        assert (await why(books)).waiting_for == "approval"
+        books.wait(1)
+        found = await why(books)
+        assert found.waiting_for == "expiry"
+        assert found.sentence.startswith("Approvals were due until 2026-")
+        await books.desk.expire(payout_id)
+        assert (await why(books)).waiting_for is None
 
     async def test_follows_a_payout_to_its_end(self, books: Books) -> None:
         seen = []

@@ -1,7 +1,7 @@
 """Lines of runs on their way through batches: shared transactions, one hold, each paid once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Thread
 
@@ -15,7 +15,7 @@ from ledger import chart
 from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
 from outgoing.log import PostgresOutgoingLog
 from tests.support.books import FEE_MINOR, TOKEN, Books
-from tests.support.runs import DISPERSE, Runs, allow_dispersals
+from tests.support.runs import DISPERSE, Runs, allow_dispersals, stranger
 
 AMOUNTS = (100, 200, 300, 400)
 HOT_MINOR = 10_000
@@ -252,6 +252,12 @@ class TestSigner:
             "UPDATE payout SET destination = '0x' || repeat('11', 20) WHERE line_number = 2",
             "UPDATE payout SET user_id = 'u2' WHERE line_number = 2",
             "UPDATE hold SET captured_minor = captured_minor - 1",
+            "UPDATE hold SET amount_minor = amount_minor + 1",
+            "UPDATE payout SET amount_minor = 99 WHERE line_number = 2",
+            "UPDATE payout SET fee_minor = fee_minor + 1 WHERE line_number = 2",
+            "UPDATE payout SET run_id = NULL, line_number = NULL WHERE line_number = 2",
+            "UPDATE payout_run SET total_minor = total_minor - 1",
+            "UPDATE payout_run SET line_count = 2",
             "UPDATE payout_run SET status = 'draft'",
             "UPDATE run_decision SET decision = 'reject'",
             "UPDATE run_decision SET line_numbers = ARRAY[2, 3]",
@@ -296,3 +302,83 @@ class TestSigner:
         await mined(runs.books, await on_the_wire(runs.books))
         assert (await runs.desk.advance(run_id)).lines == {"settled": 2, "rejected": 1}
         assert await runs.books.money() == (HOT_MINOR - 300 - 2 * FEE_MINOR, 0)
+
+
+@contextmanager
+def executions(database: Database) -> Iterator[list[str]]:
+    """Yield what is executed, a statement once for each row that it is executed for."""
+    seen: list[str] = []
+
+    def look(
+        _connection: object,
+        _cursor: object,
+        statement: str,
+        parameters: Sequence[object],
+        _context: object,
+        executemany: bool,  # noqa: FBT001 - SQLAlchemy's
+    ) -> None:
+        # New rows go in one message whatever their number; others are one each.
+        is_many = executemany and not statement.startswith("INSERT")
+        seen.extend([statement] * (len(parameters) if is_many else 1))
+
+    event.listen(database.engine.sync_engine, "after_cursor_execute", look)
+    try:
+        yield seen
+    finally:
+        event.remove(database.engine.sync_engine, "after_cursor_execute", look)
+
+
+class TestManyLines:
+    COUNT = 60
+    STATEMENTS_MAX = 30
+
+    @pytest.mark.parametrize("failure", [None, "recipient", "all"])
+    async def test_are_allocated_and_settled_by_few_statements(
+        self, runs: Runs, failure: str | None
+    ) -> None:
+        books = runs.books
+        await allow_dispersals(books, outputs_max=self.COUNT)
+        await books.execute("UPDATE chain SET batch_size = 1")
+        run_id = await runs.started(*[10] * self.COUNT)
+        if failure == "recipient":
+            books.chain.swallows |= {stranger(n) for n in range(2, 40)}
+        if failure == "all":
+            books.chain.reverts.add("")
+        batch_id = await books.claim()
+        await books.runner.prepare(batch_id)
+        with executions(books.worker) as allocating:
+            assert await books.log.allocate(batch_id)
+        assert (await books.signer.sign(batch_id)).signed == 1
+        await books.runner.broadcast(batch_id)
+        books.chain.mine(3)
+        await books.watch.watch_once()
+        with executions(books.worker) as settling:
+            await books.log.settle(batch_id)
+
+        assert len(allocating) <= self.STATEMENTS_MAX
+        assert len(settling) <= self.STATEMENTS_MAX
+        failed = {None: 0, "recipient": 38, "all": self.COUNT}[failure]
+        standing = await runs.desk.advance(run_id)
+        counts = {"settled": self.COUNT - failed, "refunded": failed}
+        assert standing.lines == {status: n for status, n in counts.items() if n}
+        lines = await runs.lines(run_id)
+        assert all(line.is_captured for line in lines)
+        assert all(line.network_fee_minor for line in lines)
+        assert len({line.updated_at for line in lines}) == 1
+
+    async def test_in_as_many_transactions_are_settled_by_few_statements(self, runs: Runs) -> None:
+        books = runs.books
+        await books.execute(
+            "UPDATE chain SET disperse_address = NULL, outputs_max = 1, batch_size = 60"
+        )
+        run_id = await runs.started(*[10] * self.COUNT)
+        batch_id = await on_the_wire(books)
+        books.chain.mine(3)
+        await books.watch.watch_once()
+        with executions(books.worker) as settling:
+            assert (await books.log.settle(batch_id)).is_done
+
+        assert len(settling) <= self.STATEMENTS_MAX
+        assert (await runs.desk.advance(run_id)).lines == {"settled": self.COUNT}
+        again = await books.log.settle(batch_id)
+        assert again.is_done

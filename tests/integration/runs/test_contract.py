@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from domain.ids import new_id
+from domain.payouts import PayoutStatus
 from tests.support.books import APPROVERS, FEE_MINOR, USERS
 from tests.support.books import Books as PostgresBooks
 from tests.support.fake_runs import REQUESTER, STRANGER, FakeRunDesk, upload
@@ -43,6 +44,12 @@ class FakeRunWorld:
         batch_id = await self._log.claim(chain_id="", wallet_address="", claim_key=new_id("claim"))
         assert batch_id is not None
         return batch_id
+
+    async def put_back(self, batch_id: str) -> None:
+        del self.books.batches[batch_id]
+        for payout in self.books.payouts.values():
+            if payout.batch_id == batch_id:
+                payout.status, payout.batch_id = PayoutStatus.READY, None
 
     async def settle(self, batch_id: str) -> None:
         self.books.batches[batch_id].is_mined = True
@@ -82,6 +89,13 @@ class PostgresRunWorld:
 
     async def batch(self) -> str:
         return await self.books.claim()
+
+    async def put_back(self, batch_id: str) -> None:
+        await self.books.execute(
+            "UPDATE payout SET status = 'ready', chain_transaction_id = NULL"  # noqa: S608
+            " FROM chain_transaction t"
+            f" WHERE t.id = payout.chain_transaction_id AND t.batch_id = '{batch_id}'"
+        )
 
     async def settle(self, batch_id: str) -> None:
         await self.books.runner.prepare(batch_id)

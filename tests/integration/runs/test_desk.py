@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import select
 
 from domain.errors import (
@@ -13,14 +13,31 @@ from domain.errors import (
     PayoutRunStateError,
     RoleMissingError,
 )
+from domain.explanations import SILENT_AFTER
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.runs import RunStatus
 from models.ledger import LimitCounter
+from runs.explain import explain
 from runs.moves import PAGE_LINES
+from runs.queries import run_detail
 from tests.support.books import FEE_MINOR, USERS, Books
 from tests.support.runs import Runs
 
 TWO_OF_THREE = {"rules": [{"asset": "*", "up_to_minor": None, "approvals": 2}]}
+FORGED_LINE = """
+    INSERT INTO payout (id, user_id, principal, idempotency_key, request_hash, asset, chain_id,
+        amount_minor, fee_minor, destination, status, approvals_required, is_alone, priority,
+        run_id, line_number, is_captured, created_at, updated_at)
+    SELECT coalesce(f.id, l.payout_id), coalesce(f.user_id, r.user_id), r.principal, l.payout_id,
+        '00', coalesce(f.asset, r.asset), r.chain_id, coalesce(f.amount_minor, l.amount_minor),
+        coalesce(f.fee_minor, r.fee_total_minor / r.line_count),
+        coalesce(f.destination, l.destination), 'ready', 0, false, 'normal', r.id,
+        coalesce(f.line_number, l.number), coalesce(f.is_captured, false), r.created_at,
+        r.created_at
+    FROM payout_run r JOIN payout_run_line l ON l.run_id = r.id AND l.number = 2,
+        jsonb_populate_record(NULL::payout, '{forged}') f
+    WHERE r.id = '{run}'
+"""
 INSERT_COPY = """
     INSERT INTO payout
     SELECT (jsonb_populate_record(
@@ -85,6 +102,21 @@ class TestStart:
         accepted, refused = await runs.start(first), await runs.start(second)
         assert (accepted.status, refused.status) == (RunStatus.PAYING, RunStatus.DRAFT)
         assert refused.reason_code == "idempotency_key_reused"
+
+    async def test_is_not_kept_by_a_payout_whose_key_looks_like_a_lines(self, runs: Runs) -> None:
+        run_id = await runs.upload(AMOUNTS)
+        single = await runs.books.freeze(key=f"{run_id}/2")
+        assert (await runs.start(run_id)).status == RunStatus.PAYING
+        assert (await runs.books.payout(single.payout_id)).status == PayoutStatus.READY
+        later = await runs.books.freeze(key=f"{run_id}/3")
+        assert later.reason_code is None
+
+    async def test_fails_loudly_for_any_other_reason(self, runs: Runs) -> None:
+        run_id = await runs.upload(AMOUNTS)
+        await runs.books.execute("ALTER TABLE payout ADD CONSTRAINT odd CHECK (line_number <> 3)")
+        with pytest.raises(IntegrityError, match="odd"):
+            await runs.start(run_id)
+        await runs.books.execute("ALTER TABLE payout DROP CONSTRAINT odd")
 
 
 class TestDecisions:
@@ -159,6 +191,23 @@ class TestDecisions:
         assert (late.status, late.lines) == (RunStatus.PAYING, {"ready": 1, "expired": 3})
         assert await runs.books.money() == (10_000 - 110, 110)
 
+    async def test_that_are_overdue_are_explained_until_they_are_given_back(
+        self, runs: Runs
+    ) -> None:
+        await runs.books.set_policy(TWO_OF_THREE)
+        run_id = await runs.started(*AMOUNTS)
+
+        async def waits_for() -> str | None:
+            async with runs.books.worker.transaction() as session:
+                detail = await run_detail(session, run_id, user_id="u1")
+                return (await explain(session, detail, now=runs.books.clock.now())).waiting_for
+
+        assert await waits_for() == "approval"
+        runs.books.wait(86_400 + SILENT_AFTER.total_seconds() + 1)
+        assert await waits_for() == "expiry"
+        await runs.desk.expire(run_id)
+        assert await waits_for() is None
+
 
 class TestCancellation:
     async def test_of_the_whole_run_ends_it(self, runs: Runs) -> None:
@@ -213,3 +262,35 @@ class TestDatabase:
             connection = await session.connection()
             with pytest.raises(DBAPIError, match=r"permission denied|does not change"):
                 await connection.exec_driver_sql(statement.format(run=run_id))
+
+    @pytest.mark.parametrize(
+        "forged",
+        [
+            '{"amount_minor": 4000}',
+            '{"fee_minor": 0}',
+            '{"destination": "0x1"}',
+            '{"asset": "USD"}',
+            '{"user_id": "u2"}',
+            '{"id": "pay_x"}',
+            '{"line_number": 99}',
+            '{"line_number": 3}',
+            '{"is_captured": true}',
+        ],
+    )
+    async def test_lets_a_draft_become_what_was_uploaded_alone(
+        self, runs: Runs, forged: str
+    ) -> None:
+        """A small draft asks nobody for approval; with large lines it would pay all the same."""
+        run_id = await runs.upload(AMOUNTS)
+        async with runs.books.worker.transaction() as session:
+            connection = await session.connection()
+            statement = FORGED_LINE.format(run=run_id, forged=forged)
+            with pytest.raises(DBAPIError, match="does not change"):
+                await connection.exec_driver_sql(statement)
+
+    async def test_lets_what_was_uploaded_become_payouts(self, runs: Runs) -> None:
+        run_id = await runs.upload(AMOUNTS)
+        async with runs.books.worker.transaction() as session:
+            connection = await session.connection()
+            await connection.exec_driver_sql(FORGED_LINE.format(run=run_id, forged="{}"))
+        assert [line.amount_minor for line in await runs.lines(run_id)] == [AMOUNTS[0]]

@@ -123,7 +123,6 @@ class TestRefusal:
         assert len(books.keys.signed) == before
         row = next(r for r in await books.transactions(batch_id) if r.reason_code)
         assert (row.status, row.reason_code) == (Status.ALLOCATED, "signing_refused")
-        assert await books.signer.sign(batch_id) == NOBODY
 
     async def test_meets_what_nobody_approved(self, books: Books) -> None:
         await self.refuses(books, await approved(books))
@@ -284,10 +283,21 @@ class TestRefusal:
         batch_id = await books.broadcast(100)
         books.wait(61)
         await books.runner.plan_bumps(batch_id)
-        await books.execute("UPDATE asset SET enabled = false")
+        await books.execute("UPDATE chain SET max_fee_ceiling_minor = 1")
         assert await books.signer.sign(batch_id) == REFUSED
         (row,) = await books.transactions(batch_id)
         assert (row.status, row.reason_code) == (Status.BROADCAST, None)
+
+    async def test_meets_a_replacement_that_pays_somebody_else_too(self, books: Books) -> None:
+        batch_id = await books.broadcast(100)
+        books.wait(61)
+        await books.runner.plan_bumps(batch_id)
+        other = await books.freeze(amount_minor=5)
+        (row,) = await books.transactions(batch_id)
+        await books.execute(
+            f"UPDATE payout SET chain_transaction_id = '{row.id}' WHERE id = '{other.payout_id}'"  # noqa: S608
+        )
+        assert await books.signer.sign(batch_id) == REFUSED
 
 
 class TestFrozenCustomer:

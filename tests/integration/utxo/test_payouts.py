@@ -155,6 +155,10 @@ class TestBump:
         await books.mine(2)
         await books.log.settle(batch_id)
         assert await books.node.balance(destination) == 100_000
+        taken_minor = sum(a.fee_minor or 0 for a in await books.attempts())
+        assert await network_fees(books) == taken_minor
+        assert [p.network_fee_minor for p in await books.payouts()] == [taken_minor]
+        assert await books.balance(chart.network_fees(books.chain_id)) == 0
         await books.assert_books_equal_chain()
 
 

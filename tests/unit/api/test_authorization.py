@@ -34,6 +34,7 @@ WRITE = "   401 pass pass pass pass pass  403 pass  403"
 READ = "    401 pass pass pass pass pass pass  403  403"
 DEPOSIT = " 401 pass pass pass pass pass  403  403 pass"
 OPERATE = " 401  403  403 pass  403  403  403  403  403"
+APPROVE = " 401  403 pass  403  403  403  403  403  403"
 STAFF = "   401  403  403 pass pass pass pass  403  403"
 
 # fmt: off
@@ -61,6 +62,12 @@ TABLE = {
     "GET /v1/wallets":              READ,
     "GET /v1/wallets/{asset}/statement": READ,
     "GET /v1/hot-wallets":          STAFF,
+    "GET /v1/transactions":         READ,
+    "GET /v1/transactions/export":  READ,
+    "GET /v1/transactions/{transaction_id}": READ,
+    "GET /v1/statements":           READ,
+    "GET /v1/statements/{month}":   READ,
+    "GET /v1/statements/{month}/file": READ,
     "POST /v1/payouts":             WRITE,
     "GET /v1/payouts":              READ,
     "GET /v1/payouts/{payout_id}":  READ,
@@ -70,6 +77,32 @@ TABLE = {
     "POST /v1/payouts/{payout_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payouts/{payout_id}/refunds":    OPERATE,
     "POST /v1/payouts/{payout_id}/retries":    OPERATE,
+    "POST /v1/transfers":           WRITE,
+    "GET /v1/transfers":            READ,
+    "GET /v1/transfers/{transfer_id}": READ,
+    "POST /v1/money-requests":      WRITE,
+    "GET /v1/money-requests":       READ,
+    "GET /v1/money-requests/{request_id}": READ,
+    "GET /v1/money-requests/{request_id}/qr": READ,
+    "POST /v1/money-requests/{request_id}/payment": WRITE,
+    "POST /v1/money-requests/{request_id}/decline": WRITE,
+    "POST /v1/money-requests/{request_id}/cancellation": WRITE,
+    "PUT /v1/handles/me":           SESSION,
+    "GET /v1/handles/me":           READ,
+    "GET /v1/handles/me/qr":        READ,
+    "GET /v1/handles/{recipient}":  READ,
+    "GET /v1/pockets":              READ,
+    "POST /v1/pockets":             WRITE,
+    "GET /v1/pockets/{pocket_id}":  READ,
+    "POST /v1/pocket-transfers":    WRITE,
+    "GET /v1/pocket-transfers":     READ,
+    "GET /v1/pocket-transfers/{transfer_id}": READ,
+    "GET /v1/pocket-transfers/{transfer_id}/explain": READ,
+    "POST /v1/pocket-transfers/{transfer_id}/cancellation": WRITE,
+    "POST /v1/pocket-transfers/{transfer_id}/approvals": APPROVE,
+    "POST /v1/pocket-transfers/{transfer_id}/rejections": APPROVE,
+    "POST /v1/pocket-transfers/{transfer_id}/refunds":    OPERATE,
+    "POST /v1/pocket-transfers/{transfer_id}/retries":    OPERATE,
     "POST /v1/payout-runs":         WRITE,
     "GET /v1/payout-runs":          READ,
     "GET /v1/payout-runs/{run_id}": READ,
@@ -80,6 +113,8 @@ TABLE = {
     "GET /v1/payout-runs/{run_id}/explain": READ,
     "POST /v1/payout-runs/{run_id}/start": WRITE,
     "POST /v1/payout-runs/{run_id}/cancellation": WRITE,
+    "POST /v1/payout-runs/{run_id}/resumption": OPERATE,
+    "POST /v1/payout-runs/{run_id}/lines/{number}/retries": WRITE,
     "POST /v1/payout-runs/{run_id}/approvals":  " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payout-runs/{run_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
     "GET /v1/fees":                 READ,
@@ -107,6 +142,20 @@ TABLE = {
     "POST /v1/purchases/{purchase_id}/cancellation": DEPOSIT,
     "POST /v1/purchases/{purchase_id}/refunds": OPERATE,
     "POST /v1/stripe/webhook":      PUBLIC,
+    "GET /v1/kyc":                  READ,
+    "POST /v1/kyc/applications":    SESSION,
+    "GET /v1/kyc/applications":     SESSION,
+    "GET /v1/kyc/applications/{application_id}": SESSION,
+    "POST /v1/kyc/applications/{application_id}/documents": SESSION,
+    "POST /v1/kyc/applications/{application_id}/withdrawal": SESSION,
+    "POST /v1/kyc/applications/{application_id}/approvals":            APPROVE,
+    "POST /v1/kyc/applications/{application_id}/rejections":           APPROVE,
+    "POST /v1/kyc/applications/{application_id}/information-requests": APPROVE,
+    "GET /v1/kyc/users/{user_id}":             " 401  403 pass  403 pass pass  403  403  403",
+    "POST /v1/kyc/users/{user_id}/downgrades": " 401  403  403  403  403 pass  403  403  403",
+    "GET /v1/limits":               " 401  403 pass pass pass pass pass  403  403",
+    "GET /v1/limits/versions":      " 401  403 pass pass pass pass pass  403  403",
+    "PUT /v1/limits":               " 401  403  403  403  403 pass  403  403  403",
     "POST /v1/deposit-addresses":   DEPOSIT,
     "GET /v1/deposit-addresses":    READ,
     "GET /v1/deposit-addresses/{address_id}": READ,
@@ -125,6 +174,17 @@ TABLE = {
     "GET /v1/chains/{chain_id}/rescans/{rescan_id}": STAFF,
     "GET /v1/freezes":              STAFF,
     "POST /v1/users/{user_id}/freezes/lift": OPERATE,
+    "GET /v1/events":               READ,
+    "POST /v1/webhook-endpoints":   SESSION,
+    "GET /v1/webhook-endpoints":    READ,
+    "GET /v1/webhook-endpoints/{endpoint_id}": READ,
+    "PATCH /v1/webhook-endpoints/{endpoint_id}": SESSION,
+    "DELETE /v1/webhook-endpoints/{endpoint_id}": SESSION,
+    "POST /v1/webhook-endpoints/{endpoint_id}/secret-rotations": SESSION,
+    "POST /v1/webhook-endpoints/{endpoint_id}/pings": SESSION,
+    "GET /v1/webhook-endpoints/{endpoint_id}/deliveries": READ,
+    "GET /v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}": READ,
+    "POST /v1/webhook-endpoints/{endpoint_id}/deliveries/{delivery_id}/redeliveries": SESSION,
     "GET /health":                  PUBLIC,
     "GET /ready":                   PUBLIC,
     "GET /metrics":                 PUBLIC,
@@ -133,20 +193,30 @@ TABLE = {
 # fmt: on
 
 PATH_VALUES = {
+    "number": "2",
     "session_id": "ses_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "key_id": "key_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "payout_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "transfer_id": "tfr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "request_id": "mrq_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "recipient": "@ada",
+    "pocket_id": "pkt_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "run_id": "run_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "application_id": "kya_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "address_id": "adr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "deposit_id": "dep_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "rescan_id": "rsc_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "quote_id": "quo_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "purchase_id": "pur_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "chain_id": "eip155:1",
+    "endpoint_id": "whe_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "delivery_id": "whd_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "entry_id": "bok_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
     "asset": "ETH",
     "user_id": "usr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "transaction_id": "pay_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "month": "2026-11",
 }
 
 AUTHORIZATION_CODES = {
@@ -159,6 +229,10 @@ AUTHORIZATION_CODES = {
 
 # What the framework serves by itself, open to all, with nothing in it that is not in this tree.
 DOCUMENTATION = {"GET /openapi.json", "GET /docs", "GET /docs/oauth2-redirect"}
+
+
+# Who may open a websocket is said by its first message; its own tests hold that.
+SOCKETS = {"/v1/stream"}
 
 
 def routes_of(app: FastAPI) -> set[str]:
@@ -180,6 +254,11 @@ async def verdict(client: httpx.AsyncClient, row: str) -> str:
 class TestAuthorization:
     def test_has_a_row_for_every_route(self, app: FastAPI) -> None:
         assert routes_of(app) == set(TABLE)
+
+    def test_knows_every_websocket(self, app: FastAPI) -> None:
+        found = {route.path for route in iter_route_contexts(app.routes) if route.methods is None}
+
+        assert {path for path in found if path is not None and path.startswith("/v1")} == SOCKETS
 
     @pytest.mark.parametrize("row", TABLE)
     async def test_lets_callers_through_as_the_table_says(

@@ -216,7 +216,7 @@ class TestTokenBatch:
         with pytest.raises(InvariantError):
             dispersed(TOKEN_BATCH, *moves, *said(TOKEN_BATCH, *failed))
 
-    @pytest.mark.parametrize("values", [(100,), (100, 100, 100), (100, 101)])
+    @pytest.mark.parametrize("values", [(100,), (100, 50, 49)])
     def test_is_not_taken_when_payments_to_one_recipient_do_not_fit(
         self, values: tuple[int, ...]
     ) -> None:
@@ -224,3 +224,26 @@ class TestTokenBatch:
 
         with pytest.raises(InvariantError):
             dispersed(TOKEN_BATCH, *moves, *said(TOKEN_BATCH))
+
+    @pytest.mark.parametrize("values", [(200,), (100, 100, 100), (100, 101)])
+    def test_paid_who_got_all_or_more(self, values: tuple[int, ...]) -> None:
+        moves = [log(WALLET, DESTINATION, value) for value in values]
+
+        receipt = dispersed(TOKEN_BATCH, *moves, log(WALLET, COLLECTOR, 50), *said(TOKEN_BATCH))
+        assert receipt.received_minor == (100, 50, 100)
+        assert receipt.outflow_minor == sum(values) + 50
+
+    def test_did_not_pay_more_than_was_asked_for(self) -> None:
+        moves = [log(WALLET, DESTINATION, 101), log(WALLET, DESTINATION, 50)]
+
+        assert dispersed(TOKEN_BATCH, *moves, *said(TOKEN_BATCH)).received_minor == (100, 0, 50)
+
+    def test_may_pay_the_collector_of_the_tokens_charge(self) -> None:
+        """It charges 1% on top (``contracts/SurchargeToken.vy``)."""
+        payments = (Payment(DESTINATION, 1_000), Payment(COLLECTOR, 5))
+        batch = Dispersal(b"\x07" * 32, OTHER, WALLET, payments, TOKEN)
+        paid, charge = log(WALLET, DESTINATION, 1_000), log(WALLET, COLLECTOR, 10)
+
+        receipt = dispersed(batch, paid, charge, log(WALLET, COLLECTOR, 5), *said(batch))
+        assert receipt.outflow_minor == 1_015
+        assert receipt.received_minor == (1_000, 5)

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -12,6 +13,7 @@ RULES = BatchRules(
     outputs_max=4,
     wait=timedelta(seconds=1),
     economy_wait=timedelta(seconds=60),
+    transactions_max=8,
     value_minor=1_000,
 )
 U, N, E = Priority.URGENT, Priority.NORMAL, Priority.ECONOMY
@@ -59,7 +61,7 @@ class TestLeaving:
         assert gone(waiting) == waiting[:4]
 
     def test_nobody_comes_along_where_each_has_a_transaction_of_its_own(self) -> None:
-        rules = BatchRules(8, 1, RULES.wait, RULES.economy_wait, None)
+        rules = replace(RULES, outputs_max=1, value_minor=None)
         assert gone(some(U) + some(N, N), rules) == some(U)
 
     def test_who_must_be_alone_has_and_takes_no_room(self) -> None:
@@ -77,6 +79,39 @@ class TestLeaving:
         assert gone(waiting) == waiting[:2]
 
 
+class TestShare:
+    def test_of_a_batch_is_left_to_others_by_the_urgent(self) -> None:
+        waiting = some(*[U] * 20) + some(N, N, N, age_s=1, asset="USD")
+        assert gone(waiting) == waiting[:6] + waiting[20:22]
+
+    def test_is_not_left_to_those_whose_time_has_not_come(self) -> None:
+        waiting = some(*[U] * 20) + some(N, N, N, age_s=0.5)
+        assert gone(waiting) == waiting[:8]
+
+    def test_that_nobody_takes_is_not_lost(self) -> None:
+        waiting = some(*[U] * 20) + some(N, age_s=1)
+        assert gone(waiting) == waiting[:7] + waiting[20:]
+
+    def test_is_one_of_two_transactions(self) -> None:
+        rules = replace(RULES, transactions_max=2, outputs_max=2)
+        waiting = some(*[U] * 20) + some(N, N, N, age_s=1, asset="USD")
+        assert gone(waiting, rules) == waiting[:2] + waiting[20:22]
+
+    def test_of_a_batch_of_one_goes_to_the_urgent(self) -> None:
+        rules = replace(RULES, capacity=1, transactions_max=1)
+        waiting = some(U) + some(N, age_s=1)
+        assert gone(waiting, rules) == waiting[:1]
+
+
+class TestTransactions:
+    def test_are_no_more_than_a_batch_may_have(self) -> None:
+        rules = replace(RULES, transactions_max=2)
+        alone = some(*[N] * 5, age_s=1, is_shareable=False)
+        assert gone(alone, rules) == alone[:2]
+        together = some(*[N] * 3, age_s=2)
+        assert gone(alone[:1] + together + alone[1:], rules) == alone[:1] + together
+
+
 kinds = st.sampled_from(list(Priority))
 waiting_lists = st.lists(
     st.builds(
@@ -92,16 +127,25 @@ waiting_lists = st.lists(
 )
 
 
+def transactions_of(waiting: list[Waiting], rules: BatchRules) -> int:
+    """Return how many chain transactions these need."""
+    alone = sum(not each.is_shareable for each in waiting)
+    for asset in ("ETH", "USD"):
+        alone += -(-sum(w.is_shareable and w.asset == asset for w in waiting) // rules.outputs_max)
+    return alone
+
+
 class TestAnyList:
     @given(waiting_lists, st.integers(1, 4))
     def test_keeps_its_order_and_every_urgent_one_that_fits(
         self, waiting: list[Waiting], outputs_max: int
     ) -> None:
-        rules = BatchRules(8, outputs_max, RULES.wait, RULES.economy_wait, 1_000)
+        rules = replace(RULES, outputs_max=outputs_max)
         left = gone(waiting, rules)
         positions = [waiting.index(each) for each in left]
         assert positions == sorted(set(positions))
         assert len(left) <= rules.capacity
+        assert transactions_of(left, rules) <= rules.transactions_max
         if len(waiting) < rules.capacity:
             assert {w.payout_id for w in waiting if w.priority == U} <= {w.payout_id for w in left}
 
@@ -109,7 +153,7 @@ class TestAnyList:
     def test_riders_need_no_transaction_more(
         self, waiting: list[Waiting], outputs_max: int
     ) -> None:
-        rules = BatchRules(50, outputs_max, RULES.wait, RULES.economy_wait, None)
+        rules = BatchRules(50, outputs_max, RULES.wait, RULES.economy_wait, 50, None)
         left = gone(waiting, rules)
         for asset in ("ETH", "USD"):
             shared = [w for w in left if w.asset == asset and w.is_shareable]

@@ -89,3 +89,15 @@ class TestCodec:
         (sealed,) = await EncryptionCodec(keyring, namespace="one").encode([Payload(data=SECRET)])
         with pytest.raises(InvariantError):
             await EncryptionCodec(keyring, namespace="two").decode([sealed])
+
+
+class TestDerived:
+    def test_is_a_key_of_its_own_for_each_purpose_and_each_key(self) -> None:
+        keyring = Keyring({"new": bytes(32), "old": bytes(range(32))})
+
+        keys = [key for purpose in ("a", "b") for key in keyring.derived(purpose).values()]
+
+        assert len({*keys, bytes(32), bytes(range(32))}) == 6
+        assert keyring.derived("a") == Keyring({"new": bytes(32)}).derived("a") | {
+            "old": keyring.derived("a")["old"]
+        }

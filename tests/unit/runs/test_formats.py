@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from domain.errors import FaultyLine
 from domain.runs import LINES_MAX
-from runs.formats import LINE_BYTES_MAX, Fault, RawLine, UploadFormat, is_formula, read_lines
+from domain.spreadsheets import is_formula
+from runs.formats import BLANK_LINES_MAX, LINE_BYTES_MAX, Fault, RawLine, UploadFormat, read_lines
 
 HEADER = b"destination,asset,amount\n"
 LINE_BREAKS = "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
@@ -143,11 +144,62 @@ class TestReading:
         ]
 
 
+class Counted(io.BytesIO):
+    """Counts the lines that are read of it."""
+
+    count = 0
+
+    @override
+    def readline(self, size: int | None = -1, /) -> bytes:
+        self.count += 1
+        return super().readline(size)
+
+
+class TestBlankLines:
+    def test_are_not_read_without_end(self) -> None:
+        """32 MiB of them kept a thread busy, and the interpreter's lock, for 15 s."""
+        file = Counted(HEADER + b"a,ETH,1\n" + b"\n" * 4 * LINES_MAX)
+
+        *_, last = read_lines(file, UploadFormat.CSV)
+        assert isinstance(last, FaultyLine)
+        assert last[:2] == (3, Fault.BLANK_LINE)
+        assert file.count <= BLANK_LINES_MAX + 10
+
+    def test_at_the_end_are_forgiven_as_many_as_an_editor_leaves(self) -> None:
+        assert faults(HEADER + b"a,ETH,1\n" + b"\n" * BLANK_LINES_MAX) == []
+
+
+class TestInvisible:
+    @pytest.mark.parametrize("code", [0x200B, 0x200D, 0x2060, 0xAD, 0x200F, 0x61C, 0xE0041])
+    @pytest.mark.parametrize("form", UploadFormat)
+    def test_characters_are_refused(self, form: UploadFormat, code: int) -> None:
+        """Two references that look the same would be two payments: nobody sees the repetition."""
+        reference = f"INV-1{chr(code)}"
+        if form is UploadFormat.CSV:
+            content = f"destination,asset,amount,reference\na,ETH,1,{reference}\n"
+        else:
+            cells = {"destination": "a", "asset": "ETH", "amount": "1", "reference": reference}
+            content = json.dumps(cells, ensure_ascii=False)
+        (found,) = read_lines(io.BytesIO(content.encode()), form)
+        assert isinstance(found, FaultyLine)
+        assert found.code == Fault.CONTROL_CHARACTER
+
+    @pytest.mark.parametrize("name", ["Ärzte", "東京　支店", "שלום", "a\u00a0b"])
+    def test_is_nothing_that_people_write(self, name: str) -> None:
+        content = f"destination,asset,amount,reference\na,ETH,1,{name}\n".encode()
+        (found,) = read_lines(io.BytesIO(content), UploadFormat.CSV)
+        assert isinstance(found, RawLine)
+        assert found.reference == name
+
+
 class TestFormula:
-    @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t1", "\r1", "  =1", "\uff1d1"])
+    @pytest.mark.parametrize(
+        "text",
+        ["=1", "+1", "-1", "@a", "\t1", "\r1", "  =1", "\uff1d1", "x;=1", "x; =1", "x\t@a", ";-"],
+    )
     def test_is_what_a_spreadsheet_would_compute(self, text: str) -> None:
         assert is_formula(text)
 
-    @pytest.mark.parametrize("text", ["", "a=1", "1-2", "INV-1", "'=1"])
+    @pytest.mark.parametrize("text", ["", "a=1", "1-2", "INV-1", "'=1", "a;b=1", "a; b", "x,=1"])
     def test_is_not_what_it_would_show(self, text: str) -> None:
         assert not is_formula(text)

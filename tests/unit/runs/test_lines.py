@@ -49,7 +49,11 @@ class TestLineReader:
         assert [f.code for f in raised.value.lines[:2]] == ["invalid_amount", "mixed_assets"]
 
     @pytest.mark.parametrize(
-        "amount", ["0", "0.0", "-1", "+1", "1e3", "1,5", "0x1", " 1", "", ".5", "5.", "٣", "1" * 79]
+        "amount",
+        [
+            *("0", "0.0", "-1", "+1", "1e3", "1,5", "0x1", " 1", "", ".5", "5.", "1" * 79),
+            *("٣", "1-٣", "\uff11", "²", "1" * 5_000),
+        ],
     )
     def test_refuses_what_is_no_amount(self, amount: str) -> None:
         lines = reader(f'{ADDRESS},ETH,"{amount}"')
