@@ -110,6 +110,8 @@ class PurchaseInput:
 
     purchase_id: str
     request: PurchaseRequest | None = None
+    is_moved: bool = False
+    """Something was heard that was not looked at yet."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class PurchaseWorkflow:
         self._purchase_id = request.purchase_id
         self._is_new = request.request is not None
         self._acceptance: PurchaseAcceptance | None = None
-        self._moved = False
+        self._moved = request.is_moved
 
     @workflow.run
     async def run(self, request: PurchaseInput) -> PurchaseStatus:
@@ -103,7 +103,7 @@ class PurchaseWorkflow:
         await self._await_move(standing.wake_at)
         if workflow.info().is_continue_as_new_suggested():
             await workflow.wait_condition(workflow.all_handlers_finished)
-            workflow.continue_as_new(PurchaseInput(self._purchase_id))
+            workflow.continue_as_new(PurchaseInput(self._purchase_id, is_moved=self._moved))
         self._moved = False
         if standing.method == PaymentMethod.CARD:
             await workflow.execute_activity_method(

@@ -50,6 +50,7 @@ class FakeShop:
     """What the fakes share, and what a test turns to make trouble."""
 
     method: PaymentMethod = PaymentMethod.CARD
+    window: timedelta = WINDOW
     is_refusing: bool = False
     gateway_failures: int = 0
     is_gateway_down: bool = False
@@ -99,7 +100,7 @@ class FakePurchaseDesk:
             shop.purchases[request.purchase_id] = FakePurchase(
                 request.purchase_id,
                 shop.method,
-                shop.clock.now() + WINDOW,
+                shop.clock.now() + shop.window,
                 request.request_hash,
             )
         known = shop.purchases[request.purchase_id]
