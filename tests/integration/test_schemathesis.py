@@ -37,8 +37,8 @@ from tests.support.bank import Bank, fund, open_bank
 from tests.support.flows import until
 
 SEED = 20_260_101
-EXAMPLES_PER_OPERATION = 25
-STORIES, EXAMPLES_PER_STORY, STEPS_PER_STORY = 25, 4, 12
+EXAMPLES_PER_OPERATION = 8
+STORIES, EXAMPLES_PER_STORY, STEPS_PER_STORY = 8, 4, 12
 
 CHECKS = [
     schemathesis.checks.not_a_server_error,

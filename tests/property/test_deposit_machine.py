@@ -280,7 +280,7 @@ def test_deposits_end_as_the_chain_does(postgres_server: PostgresServer) -> None
     run_state_machine_as_test(
         DepositMachine,
         settings=settings(
-            max_examples=20,
+            max_examples=10,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -153,7 +153,7 @@ def test_any_order_of_steps_agrees_with_the_model(postgres_server: PostgresServe
     run_state_machine_as_test(
         LimitsMachine,
         settings=settings(
-            max_examples=15,
+            max_examples=6,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -190,7 +190,7 @@ class PocketBooks(EvmBooks):
 
 @pytest.mark.timeout(600)
 def test_mirror_their_chain(postgres_server: PostgresServer) -> None:
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(operations, min_size=4, max_size=12))
     def check(asked: list[tuple[str, str, Any]]) -> None:
         async def play() -> None:

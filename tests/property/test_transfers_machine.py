@@ -182,7 +182,7 @@ class TestTransfers:
         run_state_machine_as_test(
             TransfersMachine,
             settings=settings(
-                max_examples=12,
+                max_examples=5,
                 stateful_step_count=20,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),

@@ -12,7 +12,7 @@ def test_every_line_is_paid_once_or_given_back(postgres_server: PostgresServer) 
     run_state_machine_as_test(
         InterleavingMachine,
         settings=settings(
-            max_examples=6,
+            max_examples=3,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
