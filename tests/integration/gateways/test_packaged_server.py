@@ -39,27 +39,34 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (tmp_path / "log").open("wb")
-    # It listens on every interface, whatever it is told: inside, only loopback is bound.
-    start = (
-        "import localstripe.server as s, sys; from aiohttp import web; run = web.run_app;"
-        "web.run_app = lambda app, **k: run(app, host='127.0.0.1', port=int(sys.argv[2]),"
-        " access_log=None); s.start()"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", start, "--port", str(port), "--from-scratch"],
-        cwd=tmp_path,
-        stdout=log,
-        stderr=log,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )
+    process = _started(tmp_path, port)
     try:
         await _ready(process, f"http://127.0.0.1:{port}", tmp_path / "log")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(10)
-        log.close()
+
+
+def _started(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    # By itself it listens on every interface; here it is given loopback alone.
+    start = (
+        "import localstripe.server as s, sys; from aiohttp import web; run = web.run_app;"
+        "web.run_app = lambda app, **k: run(app, host='127.0.0.1', port=int(sys.argv[2]),"
+        " access_log=None); s.start()"
+    )
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", start, "--port", str(port), "--from-scratch"],
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "TMPDIR": str(folder)},
+        )
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text()[-500:]
 
 
 async def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -73,7 +80,7 @@ async def _ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
                 pass
             late = asyncio.get_running_loop().time() > deadline
             if process.poll() is not None or late:
-                pytest.skip(f"THE PACKAGED STRIPE SERVER DOES NOT START: {log.read_text()[-500:]}")
+                pytest.skip(f"THE PACKAGED STRIPE SERVER DOES NOT START: {_end_of(log)}")
             await asyncio.sleep(0.1)
 
 
