@@ -6,7 +6,6 @@ one asset or of all together, in the 24 hours or the 30 days that end now. What 
 capped.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -118,12 +117,6 @@ class LimitsDocument(_Document):
                 raise ValueError(msg)
             seen.add((limit.level, limit.name))
         return limits
-
-    def of(self, level: int, operation: Operation | None = None) -> Iterator[Limit]:
-        """Yield the rows of this level, of one operation or of all."""
-        for limit in self.limits:
-            if limit.level == level and operation in (None, limit.operation):
-                yield limit
 
 
 @dataclass(frozen=True, slots=True)

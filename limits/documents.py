@@ -2,13 +2,24 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import InvalidLimitsError, InvariantError
-from domain.limits import ANY_ASSET, LimitsDocument, parse_limits
+from domain.limits import ANY_ASSET, Limit, LimitsDocument, Operation, parse_limits
 from models.limits import LimitsVersion
 from models.wallets import Asset
+
+_OF_USER = text("""
+    SELECT e.row
+    FROM (SELECT document FROM limits_version ORDER BY version DESC LIMIT 1) newest,
+         jsonb_array_elements(newest.document -> 'limits') WITH ORDINALITY AS e (row, place)
+    WHERE (e.row ->> 'level')::integer =
+          coalesce((SELECT level FROM kyc_level WHERE user_id = :user_id), 0)
+      AND coalesce(CAST(:operation AS text), e.row ->> 'operation') = e.row ->> 'operation'
+    ORDER BY e.place
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,15 @@ async def current_limits(session: AsyncSession) -> StoredLimits:
         msg = "A stored table of limits has no version."
         raise InvariantError(msg)
     return StoredLimits(row.version, parse_limits(row.document))
+
+
+async def limits_of(
+    session: AsyncSession, user_id: str, operation: Operation | None = None
+) -> list[Limit]:
+    """Return the rows in force for this user's level, in the table's order."""
+    # Chosen by the database: a table may have a thousand rows, of which a few concern a user.
+    named = {"user_id": user_id, "operation": operation}
+    return [Limit.model_validate(row) for (row,) in await session.execute(_OF_USER, named)]
 
 
 async def limits_versions(

@@ -19,8 +19,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.errors import InvariantError, LimitExceededError
 from domain.limits import LimitStanding, Operation
 from domain.money import format_units
-from limits.documents import current_limits
-from limits.usage import counted, freed_at, level_of, uses_of
+from limits.documents import limits_of
+from limits.usage import counted, freed_at, uses_of
 from models.columns import MINOR_UNITS
 from models.limits import LimitLock, LimitUsage
 from models.wallets import Asset
@@ -97,9 +97,7 @@ async def check_limits(
     Raises:
         LimitExceededError: As ``reserve`` raises it.
     """
-    stored = await current_limits(session)
-    level = await level_of(session, user_id)
-    limits = [limit for limit in stored.document.of(level, operation) if limit.counts(asset)]
+    limits = [row for row in await limits_of(session, user_id, operation) if row.counts(asset)]
     if not limits:
         return
     uses = await uses_of(session, user_id, operation=operation, at=at)

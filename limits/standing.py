@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.limits import LimitStanding, Operation
-from limits.documents import current_limits
-from limits.usage import counted, freed_at, level_of, uses_of
+from limits.documents import limits_of
+from limits.usage import counted, freed_at, uses_of
 
 
 async def standing(
@@ -18,11 +18,9 @@ async def standing(
     asset: str | None = None,
 ) -> list[LimitStanding]:
     """Return the user's limits, in the table's order; of one operation or asset, or of all."""
-    stored = await current_limits(session)
-    level = await level_of(session, user_id)
     uses = await uses_of(session, user_id, operation=operation, at=at)
     found = []
-    for limit in stored.document.of(level, operation):
+    for limit in await limits_of(session, user_id, operation):
         if asset is not None and not limit.counts(asset):
             continue
         used_count, used_minor = counted(uses, limit)

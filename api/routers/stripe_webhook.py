@@ -10,6 +10,7 @@ from api.problems import problem_responses
 from api.schemas.base import Answer
 from domain.errors import (
     BodyTooLargeError,
+    ValidationError,
     WebhookSignatureError,
     WorkflowEngineUnavailableError,
 )
@@ -27,7 +28,7 @@ class WebhookAnswer(Answer):
 @router.post(
     "/webhook",
     responses=problem_responses(
-        WebhookSignatureError, BodyTooLargeError, WorkflowEngineUnavailableError
+        WebhookSignatureError, BodyTooLargeError, ValidationError, WorkflowEngineUnavailableError
     ),
 )
 async def take_stripe_event(

@@ -25,6 +25,8 @@ ApplicationIdText = Annotated[
 CountryText = Annotated[
     str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2.", examples=["CH"])
 ]
+LAST_DAY = date(2999, 12, 31)
+"""Python's dates end with the year 9999, and so do sums of them."""
 NoteText = Annotated[str, Field(min_length=1, max_length=500)]
 
 
@@ -37,7 +39,7 @@ class DocumentBody(StrictModel):
     size_bytes: int = Field(ge=1, le=2**40, strict=True)
     issued_country: CountryText
     expires_on: date | None = Field(
-        default=None, description="Its last day, UTC; null: it does not expire."
+        default=None, le=LAST_DAY, description="Its last day, UTC; null: it does not expire."
     )
 
     def handed_in(self) -> HandedIn:

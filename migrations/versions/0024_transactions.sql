@@ -11,7 +11,9 @@ CREATE VIEW wallet_transaction AS
            CASE WHEN p.status = 'settled' THEN 'done'
                 WHEN p.status IN ('awaiting_approval', 'ready', 'batched') THEN 'pending'
                 ELSE 'failed' END AS state,
-           p.asset, p.amount_minor, p.fee_minor, p.destination AS counterparty, p.chain_id,
+           p.asset, p.amount_minor, p.fee_minor,
+           CASE WHEN p.route NOT IN ('fund', 'redeem') THEN p.destination END AS counterparty,
+           p.chain_id,
            p.run_id AS group_id, p.note, p.chain_transaction_id, NULL::text AS txid,
            p.created_at, p.updated_at
     FROM payout p

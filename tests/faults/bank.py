@@ -28,6 +28,7 @@ from models.payouts import Payout
 from models.runs import PayoutRun
 from models.wallets import Asset
 from tests.faults.depositors import Depositors, Sent
+from tests.faults.limits import miscounted
 
 ENLISTED_AT_ONCE = 4
 POLL_S = 0.3
@@ -239,6 +240,7 @@ class Bank:
                 .where(ChainTransaction.status == ChainTransactionStatus.CONFIRMED)
             )
             mined = set(paid)
+            miscounts = await miscounted(session)
         await database.close()
         everything = [*self.asked, *self.lines]
         for code in sorted({asked.asset for asked in everything}):
@@ -253,6 +255,8 @@ class Bank:
                     is_mined=asked.payout_id in mined,
                     found=found,
                 )
+        found.unbalanced += len(miscounts)
+        found.notes += miscounts
         for run_id in await self.unfinished():
             found.lost += 1
             found.notes.append(f"{run_id} has not finished")

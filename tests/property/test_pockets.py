@@ -4,6 +4,7 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 from eth_account import Account
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -187,8 +188,9 @@ class PocketBooks(EvmBooks):
         assert await self.balance("suspense") == 0
 
 
+@pytest.mark.timeout(600)
 def test_mirror_their_chain(postgres_server: PostgresServer) -> None:
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(operations, min_size=4, max_size=12))
     def check(asked: list[tuple[str, str, Any]]) -> None:
         async def play() -> None:

@@ -12,6 +12,7 @@ from domain.payouts import DecisionKind, OperatorAction, PayoutStatus
 from limits.reservation import check_limits
 from models.ledger import Hold
 from runs.checks import check_lines
+from tests.faults.limits import miscounted
 from tests.support.books import Books, opened_books
 from tests.support.limits import patiently, row, set_level, set_limits, used
 from tests.support.runs import Runs
@@ -25,6 +26,8 @@ async def books(database_url: str) -> AsyncIterator[Books]:
         await opened.deposit("u1", "ETH", 100_000)
         yield opened
         await opened.assert_sound()
+        async with opened.owner.transaction() as session:
+            assert await miscounted(session) == []
 
 
 class TestPayout:
@@ -136,3 +139,13 @@ async def test_a_check_uses_nothing(books: Books) -> None:
                 at=books.clock.now(),
             )
     assert await used(books) == [(0, None)]
+
+
+async def test_the_crash_suite_would_notice_a_wrong_count(books: Books) -> None:
+    await books.settled(100)
+    key = "(SELECT key FROM limit_usage)"
+    await books.tamper(f"UPDATE limit_usage SET amount_minor = 99 WHERE key = {key}")  # noqa: S608
+    async with books.owner.transaction() as session:
+        (note,) = await miscounted(session)
+    assert "1 payouts of 99 ETH; there are 1 of 100" in note
+    await books.tamper(f"UPDATE limit_usage SET amount_minor = 100 WHERE key = {key}")  # noqa: S608

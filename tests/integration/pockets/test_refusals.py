@@ -17,7 +17,7 @@ from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.deposits import ChainAddress
 from pockets.wallets import ensure_pocket
 from signing.checks import check_intent
-from signing.runs import PaidRuns
+from signing.runs import runs_paid_by
 from tests.support.chain_world import DESTINATION
 from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import ETHER, EvmBooks
@@ -73,8 +73,9 @@ async def why_refused(books: EvmBooks, batch_id: str) -> str:
                 select(ChainAttempt).where(col(ChainAttempt.chain_transaction_id) == row.id)
             )
         ).one()
+        runs = await runs_paid_by(session, [row])
         with pytest.raises(SigningRefusedError) as refusal:
-            await check_intent(session, row, attempt, runs=PaidRuns(session, []))
+            await check_intent(session, row, attempt, runs=runs)
         return refusal.value.detail
 
 
