@@ -265,13 +265,13 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
 def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
     """Serve the steps that ask the payment gateway, sources of rates, and users' webhooks."""
     gateway: StripeGateway | None = None
-    if settings.stripe_api_key is not None:
+    if settings.stripe_api_key:
         gateway = StripeGateway(
             settings.stripe_api_key.get_secret_value(), base_url=settings.stripe_api_url
         )
         process.closers.append(gateway.close)
     sources: list[HttpRateSource] = []
-    if settings.rate_sources is not None:
+    if settings.rate_sources:
         sources, close = open_sources(settings.rate_sources.get_secret_value(), CLOCK)
         process.closers.append(close)
     cards = CardActivities(

@@ -25,6 +25,8 @@ TemporalPort = Annotated[int, typer.Option(help="Port of Temporal.")]
 TemporalUiPort = Annotated[int, typer.Option(help="Port of the Temporal UI.")]
 EvmPort = Annotated[int, typer.Option(help="Port of the EVM node.")]
 BitcoinPort = Annotated[int, typer.Option(help="Port of the Bitcoin node.")]
+StripePort = Annotated[int, typer.Option(help="Port of the Stripe-like server.")]
+RatesPort = Annotated[int, typer.Option(help="Port of the server of market prices.")]
 MetricsPort = Annotated[int, typer.Option(help="First port of the workers' metrics.")]
 
 
@@ -36,6 +38,8 @@ def up(
     temporal_ui_port: TemporalUiPort = Ports().temporal_ui,
     evm_port: EvmPort = Ports().evm,
     bitcoin_port: BitcoinPort = Ports().bitcoin,
+    stripe_port: StripePort = Ports().stripe,
+    rates_port: RatesPort = Ports().rates,
     metrics_port: MetricsPort = Ports().metrics,
     workers: Annotated[int, typer.Option(min=1, max=7, help="Worker processes.")] = 1,
     block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "3",
@@ -48,6 +52,8 @@ def up(
         temporal_ui=temporal_ui_port,
         evm=evm_port,
         bitcoin=bitcoin_port,
+        stripe=stripe_port,
+        rates=rates_port,
         metrics=metrics_port,
     )
     options = UpOptions(

@@ -16,7 +16,9 @@ from devnet.stack import Stack
 from domain.disperse import deployment_code
 from domain.limits import ANY_ASSET, LEVEL_MAX, Limit, LimitsDocument, Operation, Window
 from domain.policy import PolicyDocument
+from domain.rate_table import RateTableDocument, parse_rate_table
 from domain.utxo.networks import BITCOIN_REGTEST
+from gateways.rates.table import store_table, table_versions
 from infra.database import Database
 from limits.documents import current_limits, store_limits
 from models.payouts import Policy
@@ -127,17 +129,34 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
                 select(Policy.version).where(col(Policy.created_by).is_not(None))
             )
             has_policy = written.first() is not None
+            has_rates = bool(await table_versions(session, before=None, limit=1))
             has_limits = (await current_limits(session)).document.limits != ()
         if known is None:
             await _add_token(database, RichUncle(site.evm_url))
         if not has_policy:
             async with database.transaction() as session:
                 await store_policy(session, POLICY, by="bootstrap")
+        if not has_rates:
+            async with database.transaction() as session:
+                await store_table(session, rate_table(stack), by="bootstrap")
         if not has_limits:
             async with database.transaction() as session:
                 await store_limits(session, LIMITS, by="bootstrap")
     finally:
         await database.close()
+
+
+def rate_table(stack: Stack) -> RateTableDocument:
+    """Return what the local stack sells: ITD, for what it has."""
+    pairs: list[dict[str, object]] = [
+        {"pay_asset": USD, "buy_asset": ITD, "price": "1", "spread_bps": 50},
+        {"pay_asset": TOKEN, "buy_asset": ITD, "price": "1", "spread_bps": 50},
+        {"pay_asset": ETHER, "buy_asset": ITD, "symbol": "ETH-USD", "spread_bps": 100},
+    ]
+    if stack.has(Service.BITCOIN):
+        bitcoin = {"pay_asset": BTC, "buy_asset": ITD, "symbol": "BTC-USD", "spread_bps": 100}
+        pairs.append(bitcoin)
+    return parse_rate_table({"pairs": pairs})
 
 
 def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> ChainEntry:

@@ -11,6 +11,9 @@ import os
 from devnet.ports import LOOPBACK
 from devnet.site import NAMESPACE, Site
 
+PUBLISHABLE_KEY = "pk_test_devnet"
+RATE_SOURCES = ("a", "b", "c")
+
 _HANDED_DOWN = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "SSL_CERT_FILE", "TMPDIR")
 
 
@@ -29,6 +32,8 @@ def api_environment(site: Site) -> dict[str, str]:
         "STRONGROOM_TEMPORAL_UI_URL": site.temporal_ui_url,
         # The UI beside it shows payloads without a login: the machine is the boundary here.
         "STRONGROOM_CODEC_ANONYMOUS": "true",
+        "STRONGROOM_STRIPE_WEBHOOK_SECRET": site.secrets.stripe_webhook_secret,
+        "STRONGROOM_STRIPE_PUBLISHABLE_KEY": PUBLISHABLE_KEY,
     }
 
 
@@ -39,7 +44,25 @@ def worker_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
         "STRONGROOM_CHAIN_RPC_URLS": json.dumps(site.rpc_urls),
         **_webhooks(site),
         "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
+        "STRONGROOM_STRIPE_API_KEY": site.secrets.stripe_api_key,
+        "STRONGROOM_STRIPE_API_URL": site.stripe_url,
+        "STRONGROOM_RATE_SOURCES": json.dumps([_rate_source(site, name) for name in RATE_SOURCES]),
+        "STRONGROOM_RATE_INTERVAL": "PT5S",
     }
+
+
+def stripe_environment(site: Site) -> dict[str, str]:
+    """Return the environment of the Stripe-like server: its key, and what it signs with."""
+    return {
+        **_python(),
+        "DEVNET_STRIPE_API_KEY": site.secrets.stripe_api_key,
+        "DEVNET_STRIPE_WEBHOOK_SECRET": site.secrets.stripe_webhook_secret,
+    }
+
+
+def rates_environment() -> dict[str, str]:
+    """Return the environment of the server of market prices, which has no secrets."""
+    return _python()
 
 
 def signer_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
@@ -60,6 +83,11 @@ def migration_environment(site: Site) -> dict[str, str]:
         "STRONGROOM_WORKER_DATABASE_PASSWORD": site.secrets.worker_database_password,
         "STRONGROOM_SIGNER_DATABASE_PASSWORD": site.secrets.signer_database_password,
     }
+
+
+def _rate_source(site: Site, name: str) -> dict[str, str]:
+    url = f"{site.rates_url}/{name}/{{base}}-{{quote}}"
+    return {"name": name, "url": url, "time_pointer": "/time"}
 
 
 def _webhooks(site: Site) -> dict[str, str]:

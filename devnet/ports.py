@@ -17,6 +17,8 @@ SERVICE_NAMES = {
     "evm": "the EVM node",
     "bitcoin": "the Bitcoin node",
     "litecoin": "the Litecoin node",
+    "stripe": "the Stripe-like server",
+    "rates": "the server of market prices",
     "metrics": "the workers' metrics",
 }
 
@@ -40,6 +42,8 @@ class Ports:
     evm: int = 8545
     bitcoin: int = 18443
     litecoin: int = 19443
+    stripe: int = 12111
+    rates: int = 12112
     metrics: int = 9464
     """The first of the workers' and the signer's Prometheus endpoints; the next ones follow."""
 

@@ -28,6 +28,7 @@ class RateServer:
     def app(self) -> web.Application:
         """Return the application."""
         app = web.Application()
+        app.router.add_get("/_ready", _ready)
         app.router.add_get("/{source}/{symbol}", self._price)
         app.router.add_post("/_test/{source}/{symbol}", self._tell)
         return app
@@ -47,6 +48,10 @@ class RateServer:
         key = request.match_info["source"], request.match_info["symbol"]
         self.told[key] = await request.json()
         return web.json_response({})
+
+
+async def _ready(_request: web.Request) -> web.Response:
+    return web.json_response({})
 
 
 def main() -> None:

@@ -36,9 +36,19 @@ class Secrets:
     webhook_keys: str = field(default_factory=_keyring("webhook-1"))
     bitcoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
     litecoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
+    stripe_api_key: str = field(default_factory=lambda: f"sk_test_{secrets.token_hex(16)}")
+    stripe_webhook_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(16)}")
 
 
-REPLACEABLE = frozenset({"webhook_keys", "bitcoin_rpc_password", "litecoin_rpc_password"})
+REPLACEABLE = frozenset(
+    {
+        "webhook_keys",
+        "bitcoin_rpc_password",
+        "litecoin_rpc_password",
+        "stripe_api_key",
+        "stripe_webhook_secret",
+    }
+)
 """A folder from before these existed is given new ones: it holds nothing that needs them."""
 
 

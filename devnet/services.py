@@ -13,11 +13,13 @@ from devnet.environments import (
     api_environment,
     base_environment,
     migration_environment,
+    rates_environment,
     signer_environment,
+    stripe_environment,
     worker_environment,
 )
 from devnet.ports import LOOPBACK
-from devnet.site import EVM_CHAIN_ID, Site
+from devnet.site import EVM_CHAIN_ID, PROJECT_DIR, Site
 from devnet.supervisor import ManagedProcess, run_to_end
 from devnet.temporal import is_polled
 from devnet.utxo_node import UtxoNode
@@ -34,6 +36,8 @@ class Service(StrEnum):
     EVM = "evm"
     BITCOIN = "bitcoin"
     LITECOIN = "litecoin"
+    STRIPE = "stripe"
+    RATES = "rates"
     MIGRATIONS = "migrations"
     SIGNER = "signer"
     WORKER = "worker"
@@ -41,7 +45,15 @@ class Service(StrEnum):
 
 
 SERVERS = frozenset(
-    {Service.POSTGRES, Service.TEMPORAL, Service.EVM, Service.BITCOIN, Service.LITECOIN}
+    {
+        Service.POSTGRES,
+        Service.TEMPORAL,
+        Service.EVM,
+        Service.BITCOIN,
+        Service.LITECOIN,
+        Service.STRIPE,
+        Service.RATES,
+    }
 )
 """What is not ours, and what ours need."""
 
@@ -51,6 +63,8 @@ PORTS_OF: Mapping[Service, tuple[str, ...]] = {
     Service.EVM: ("evm",),
     Service.BITCOIN: ("bitcoin",),
     Service.LITECOIN: ("litecoin",),
+    Service.STRIPE: ("stripe",),
+    Service.RATES: ("rates",),
     Service.API: ("api",),
     Service.WORKER: ("metrics",),
     Service.SIGNER: ("metrics",),
@@ -97,6 +111,20 @@ def litecoin_process(site: Site) -> ManagedProcess:
     folder = site.state_dir.resolve() / "litecoin"
     node = litecoin_node(folder, site.ports.litecoin, password=site.secrets.litecoin_rpc_password)
     return _utxo_process(site, "litecoin", node)
+
+
+def stripe_process(site: Site) -> ManagedProcess:
+    """Return the Stripe-like server's process; it keeps what it knows, and tells the API."""
+    arguments = ["--port", str(site.ports.stripe), "--webhook", f"{site.api_url}/v1/stripe/webhook"]
+    arguments += ["--file", str(site.state_dir.resolve() / "stripe.json")]
+    program = ["-m", "devnet.stripe_server", *arguments]
+    return _small_server(site, "stripe", program, url=site.stripe_url, env=stripe_environment(site))
+
+
+def rates_process(site: Site) -> ManagedProcess:
+    """Return the process of the server of market prices."""
+    program = ["-m", "devnet.rate_server", "--port", str(site.ports.rates)]
+    return _small_server(site, "rates", program, url=site.rates_url, env=rates_environment())
 
 
 def worker_name(queues: Sequence[str | None], index: int) -> str:
@@ -177,6 +205,21 @@ def _utxo_process(site: Site, name: str, node: UtxoNode) -> ManagedProcess:
         ready=lambda _pid: asyncio.to_thread(node.is_ready),
         pre_start=node.prepare,
         on_tick=node.flush,
+    )
+
+
+def _small_server(
+    site: Site, name: str, program: list[str], *, url: str, env: Mapping[str, str]
+) -> ManagedProcess:
+    return ManagedProcess(
+        name,
+        [sys.executable, *program],
+        env=env,
+        log_path=site.log_path(name),
+        pid_path=site.pid_path(name),
+        # First on the import path under -m, also where the project is installed as a wheel.
+        cwd=PROJECT_DIR,
+        ready=lambda _pid: _answers(f"{url}/_ready"),
     )
 
 

@@ -99,6 +99,16 @@ class Site:
         """The Litecoin node's JSON-RPC address, with user and password: not to be shown."""
         return rpc_url(self.ports.litecoin, self.secrets.litecoin_rpc_password)
 
+    @property
+    def stripe_url(self) -> str:
+        """The Stripe-like server's address."""
+        return f"http://{LOOPBACK}:{self.ports.stripe}"
+
+    @property
+    def rates_url(self) -> str:
+        """The address of the server of market prices."""
+        return f"http://{LOOPBACK}:{self.ports.rates}"
+
     def database_url(self, role: str = "postgres", *, database: str = DATABASE) -> str:
         """Return the URL of a database as the superuser or as one of the processes' roles."""
         passwords = {

@@ -190,6 +190,10 @@ class Stack:
             )
         if Service.BITCOIN in self._services:
             found.append(await asyncio.to_thread(services.bitcoin_process, self.site))
+        if Service.STRIPE in self._services:
+            found.append(services.stripe_process(self.site))
+        if Service.RATES in self._services:
+            found.append(services.rates_process(self.site))
         if Service.LITECOIN in self._services:
             progress("looking for the Litecoin node (fetched once)")
             found.append(await asyncio.to_thread(services.litecoin_process, self.site))

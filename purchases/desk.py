@@ -16,6 +16,7 @@ from domain.clock import Clock
 from domain.errors import (
     ConflictError,
     GatewayRefusedError,
+    IdempotencyKeyReusedError,
     PurchaseStateError,
     RequestError,
     StrongroomError,
@@ -107,6 +108,8 @@ class PostgresPurchaseDesk:
             purchase = await locked_purchase(session, request.purchase_id)
             known = await session.get(PurchaseRefund, request.refund_id)
             facts = await self._facts(session, purchase)
+            if known is not None and known.amount_minor != request.amount_minor:
+                raise IdempotencyKeyReusedError
             if known is not None:
                 return next_of(purchase, facts, now=self._clock.now())
             left = facts.target.converted_minor

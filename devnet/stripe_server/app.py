@@ -58,6 +58,7 @@ class StripeServer:
         app.router.add_post("/_test/{handle}", self._handle)
         app.router.add_post("/_test/{handle}/{id}", self._handle)
         app.router.add_get("/_test/deliveries", self._deliveries)
+        app.router.add_get("/_ready", _ready)
         app.router.add_route("*", "/{tail:.*}", self._unknown)
         return app
 
@@ -205,6 +206,10 @@ class StripeServer:
             }
         }
         return web.json_response(body, status=404)
+
+
+async def _ready(_request: web.Request) -> web.Response:
+    return web.json_response({})
 
 
 def _outcome(step: Callable[[], Thing]) -> tuple[int, Thing, bool]:

@@ -93,8 +93,9 @@ class StripeGateway:
                 intent_id, {"expand": ["latest_charge"]}
             )
             refunds = [_refund(each) for each in await self._refunds(intent_id)]
-            disputed = await self._disputed_minor(intent)
-        received = int(intent.amount_received or 0)
+            received = self._received_minor(intent)
+            # A dispute needs a charge; before there is one nobody needs to be asked.
+            disputed = await self._disputed_minor(intent) if received else 0
         return CardPayment(
             intent_id=intent.id,
             status=_status(intent.status),
@@ -155,10 +156,10 @@ class StripeGateway:
             if _id_of(each.payment_intent) == intent_id
         ]
 
+    def _received_minor(self, intent: stripe.PaymentIntent) -> int:
+        return int(intent.amount_received or 0)
+
     async def _disputed_minor(self, intent: stripe.PaymentIntent) -> int:
-        # A dispute needs a charge; before there is one nobody needs to be asked.
-        if not intent.amount_received:
-            return 0
         page = await self._client.v1.disputes.list_async(
             {"payment_intent": intent.id, "limit": PAGE}
         )

@@ -11,6 +11,7 @@ from tests.replay.record import HISTORIES
 from tests.support.changed_workflows import (
     ForgetfulSweep,
     HastyPocketTransfer,
+    HastyPurchase,
     HastyWebhook,
     HesitatingDeposit,
     HesitatingPayout,
@@ -112,6 +113,7 @@ class TestReplay:
             (HesitatingDeposit, "deposit_credited"),
             (ForgetfulSweep, "sweep"),
             (HastyWebhook, "webhook_retried"),
+            (HastyPurchase, "purchase_card"),
             (HesitatingRun, "run_paid"),
             (HastyRun, "run_expired"),
             (CarelessKyc, "kyc_expired"),

@@ -8,17 +8,21 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from activities.chain import ChainActivities
     from activities.outgoing import OutgoingActivities
+    from activities.purchases import CardActivities
     from domain.deposits import DepositInput, DepositStanding
     from domain.payouts import PayoutOutcome, PayoutRequest
     from domain.pockets import PocketStanding, PocketTransferRequest
     from domain.ports import SweepPlan
+    from domain.purchases import PurchaseInput, PurchaseStanding, PurchaseStatus
     from domain.webhooks import DeliveryInput, DeliveryStanding
+    from domain.workflow_ids import GATEWAYS_QUEUE
     from workflows.options import database, patient
 
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.pocket_transfer import PocketTransferWorkflow
+from workflows.purchase import PurchaseWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
 from workflows.webhook_delivery import WebhookDeliveryWorkflow
 
@@ -122,3 +126,24 @@ class HastyPocketTransfer(PocketTransferWorkflow):
     @override
     async def _await_change(self, standing: PocketStanding) -> None:
         self._move(standing.status)
+
+
+@workflow.defn(name="PurchaseWorkflow")
+class HastyPurchase(PurchaseWorkflow):
+    """Asks the gateway before it looks at the database."""
+
+    @workflow.init
+    def __init__(self, request: PurchaseInput) -> None:
+        super().__init__(request)
+
+    @override
+    @workflow.run
+    async def run(self, request: PurchaseInput) -> PurchaseStatus:
+        return await super().run(request)
+
+    @override
+    async def _advance(self) -> PurchaseStanding:
+        await workflow.execute_activity_method(
+            CardActivities.sync, self._purchase_id, **patient("ask", queue=GATEWAYS_QUEUE)
+        )
+        return await super()._advance()

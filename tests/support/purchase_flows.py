@@ -217,7 +217,7 @@ async def card_expired(flow: PurchaseFlow) -> Handles:
     return {"purchase_card_expired": run}
 
 
-async def cancelled(flow: PurchaseFlow) -> Handles:
+async def card_given_up(flow: PurchaseFlow) -> Handles:
     purchase = await with_intent(flow)
     run = await flow.run_of(purchase)
     await flow.api.cancel(purchase.id)
@@ -225,7 +225,7 @@ async def cancelled(flow: PurchaseFlow) -> Handles:
     return {"purchase_cancelled": run}
 
 
-async def refunded(flow: PurchaseFlow) -> Handles:
+async def card_refunded(flow: PurchaseFlow) -> Handles:
     """An operator refunds long after the purchase's run has ended."""
     await card_paid(flow)
     (purchase,) = flow.shop.purchases.values()
@@ -249,7 +249,7 @@ async def disputed(flow: PurchaseFlow) -> Handles:
     return {"purchase_clawed_back": run}
 
 
-async def refused(flow: PurchaseFlow) -> Handles:
+async def quote_refused(flow: PurchaseFlow) -> Handles:
     flow.shop.is_refusing = True
     purchase_id = new_id(PURCHASE)
     flow.started.append(purchase_workflow_id(purchase_id))
@@ -306,10 +306,10 @@ PURCHASE_SCENARIOS: tuple[Scenario, ...] = (
     card_paid,
     card_rechecked,
     card_expired,
-    cancelled,
-    refunded,
+    card_given_up,
+    card_refunded,
     disputed,
-    refused,
+    quote_refused,
     chain_paid,
     chain_reversed,
     rates_followed,

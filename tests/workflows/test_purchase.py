@@ -24,14 +24,14 @@ from tests.support.temporal import CONTINUE_AS_NEW_AFTER_EVENTS
 CRASHES: dict[str, Scenario] = {
     "purchase.open": scenarios.card_paid,
     "purchase.advance": scenarios.disputed,
-    "purchase.cancel": scenarios.cancelled,
-    "purchase.request_refund": scenarios.refunded,
+    "purchase.cancel": scenarios.card_given_up,
+    "purchase.request_refund": scenarios.card_refunded,
     "purchase.tell": scenarios.chain_reversed,
     "deposit.advance": scenarios.chain_paid,
     "card.create_intent": scenarios.card_paid,
     "card.sync": scenarios.card_paid,
     "card.cancel_intent": scenarios.card_expired,
-    "card.refund": scenarios.refunded,
+    "card.refund": scenarios.card_refunded,
     "card.handle_event": scenarios.disputed,
     "rates.follow": scenarios.rates_followed,
 }
@@ -67,12 +67,12 @@ class TestPaths:
                 {"expired": 1, "intent": 1, "intent cancelled": 1, "opened": 1},
             ),
             (
-                scenarios.cancelled,
+                scenarios.card_given_up,
                 "cancelled",
                 {"cancelled": 1, "intent": 1, "intent cancelled": 1, "opened": 1},
             ),
             (
-                scenarios.refunded,
+                scenarios.card_refunded,
                 "refunded",
                 {"credited": 1, "intent": 1, "opened": 1, "refund requested": 1, "refunded": 1},
             ),
@@ -99,7 +99,7 @@ class TestPaths:
         assert flow.shop.standing() == {"statuses": [status], "counts": counts}
 
     async def test_that_are_refused_open_nothing(self, flow: PurchaseFlow) -> None:
-        await scenarios.refused(flow)
+        await scenarios.quote_refused(flow)
         assert flow.shop.standing() == {"statuses": [], "counts": {}}
 
 
