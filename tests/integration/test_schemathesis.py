@@ -30,6 +30,8 @@ from sqlalchemy import update
 from temporalio.testing import WorkflowEnvironment
 
 from domain.policy import PolicyDocument
+from domain.rate_table import RateTableDocument
+from gateways.rates.table import store_table
 from infra.database import Database
 from models.identity import Role, UserSession
 from payouts.policy import store_policy
@@ -82,6 +84,8 @@ async def put(bank: Bank) -> Answering:
     await fund(bank.database, boss.id, bank.clock, amount_minor=10**30)
     async with bank.database.transaction() as session:
         await store_policy(session, PolicyDocument(rules=()), by="test")
+        # Without one nothing can be sold yet, and the API says to come back later.
+        await store_table(session, RateTableDocument(), by="test")
         # Half a minute passes with every request, and there are more than a session lasts for.
         forever = bank.clock.now() + timedelta(days=365)
         await session.execute(update(UserSession).values(expires_at=forever))
