@@ -113,6 +113,7 @@ async def running_gateways(bank: Bank, local: LocalStripe, market_url: str) -> A
         stripe_api_key=SecretStr(API_KEY),
         stripe_api_url=local.url,
         rate_sources=SecretStr(json.dumps(sources)),
+        webhook_keys=bank.state.settings.webhook_keys,
     )
     process = worker.Process(bank.state.temporal, bank.database)
     with pytest.MonkeyPatch.context() as patch:

@@ -154,7 +154,6 @@ class TestGuards:
             ("api", "UPDATE kyc_application SET status = 'approved'"),
             ("api", "INSERT INTO kyc_level (user_id, level, since) VALUES ('u1', 3, now())"),
             ("api", "INSERT INTO kyc_decision SELECT * FROM kyc_decision"),
-            ("api", "INSERT INTO limit_usage SELECT * FROM limit_usage"),
             ("api", "UPDATE kyc_details SET sealed = ''"),
             ("api", "UPDATE limits_version SET document = '{}'"),
             ("worker", "INSERT INTO kyc_level (user_id, level, since) VALUES ('u2', 3, now())"),
