@@ -1,12 +1,12 @@
 # Everything runs from .venv, which `make setup` builds from uv.lock; only Python >= 3.12, git and
 # make need to be there beforehand. ARGS is passed on: make test ARGS="tests/unit -x"; tests run in
-# one process for each core, or in one where PARALLEL is empty.
+# three processes, for they wait a good deal, or in one where PARALLEL is empty.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up nodes test check fmt lock bench contracts crash soak clean
 ARGS ?=
-PARALLEL ?= -n auto --maxprocesses=4 --dist=loadfile
+PARALLEL ?= -n 3 --dist=loadfile
 BIN := .venv/bin
 STAMP := .venv/.installed
 

@@ -86,7 +86,7 @@ class TestOwnProcesses:
         self, stack: Stack, code_dir: Path
     ) -> None:
         assert set(stack.processes) == {
-            *("postgres", "temporal"),
+            *("postgres", "temporal", "stripe", "rates"),
             *("signer", "worker", "worker-chain-one", "api"),
         }
         assert holders_of("STRONGROOM_WALLET_KEYS", code_dir) == ["signing"]
