@@ -1,5 +1,5 @@
 """
-``strongroom demo``: payouts on a real chain while worker, signer and Temporal are killed.
+``strongroom demo``: deposits and payouts on real chains while processes are killed, and a journey.
 
 It ends with books, chain and statement side by side, and with exit status 0 only if they agree.
 """
@@ -21,6 +21,8 @@ from devnet.demo_deposits import receive
 from devnet.demo_report import print_report
 from devnet.errors import StackError
 from devnet.funding import fund
+from devnet.journey import Journey
+from devnet.journey_report import print_statement
 from devnet.people import ScriptedUser, enlist, insist
 from devnet.ports import Ports, is_free
 from devnet.stack import ALL_SERVICES, Stack
@@ -110,8 +112,24 @@ async def _tour(stack: Stack, out: Console) -> bool:
     await killing
     out.rule("Waiting for every payout to end")
     await _until_final(asked, approvers[0], out)
+    out.rule("A new user: KYC, purchases, a transfer, a wallet of their own, a payout")
+    journey_is_right = await _walk(stack, friend=users[1], approver=approvers[2], out=out)
     out.rule("What the chain says, what the books say")
-    return await print_report(stack.site, planned, asked, observer=approvers[0], out=out)
+    observer = approvers[0]
+    books_are_right = await print_report(stack.site, planned, asked, observer=observer, out=out)
+    return journey_is_right and books_are_right
+
+
+async def _walk(
+    stack: Stack, *, friend: ScriptedUser, approver: ScriptedUser, out: Console
+) -> bool:
+    def say(line: str) -> None:
+        out.print(f"  {line}", highlight=False, markup=False)
+
+    user = await enlist(stack.site, "nora")
+    journey = Journey(stack.site, user, friend, approver, say)
+    await journey.walk()
+    return await print_statement(journey, out)
 
 
 async def _fund(stack: Stack, users: Sequence[ScriptedUser], out: Console) -> None:

@@ -9,7 +9,7 @@ from fpdf.enums import XPos, YPos
 
 from domain.money import format_units
 from transactions.statements import Section, Statement, StatementEntry
-from transactions.wording import described, placed
+from transactions.wording import placed, told
 
 _INK, _PALE, _RULE, _ACCENT = (28, 32, 38), (110, 118, 129), (208, 213, 219), (20, 83, 136)
 _ZEBRA: Final = (245, 247, 250)
@@ -160,13 +160,9 @@ def _draw_section(pages: _Pages, section: Section, entries: Sequence[StatementEn
 
 def _draw_entry(pages: _Pages, entry: StatementEntry, *, shaded: bool) -> None:
     section = entry.section
-    known = entry.transaction
-    told = described(entry)
-    if known is not None and known.counterparty:
-        told += f" {'from' if entry.amount_minor > 0 else 'to'} {known.counterparty}"
     cells = (
         f"{entry.recorded_at:%Y-%m-%d %H:%M}",
-        _middle_cut(told),
+        _middle_cut(told(entry)),
         ("+" if entry.amount_minor > 0 else "") + _amount(section, entry.amount_minor),
         _amount(section, entry.balance_minor),
     )

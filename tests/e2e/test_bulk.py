@@ -1,6 +1,5 @@
 """Bulk payouts on a whole stack: three assets, each line paid once, books equal to the chains."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,17 +9,16 @@ from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.bulk import asset_of, csv_of, findings_of, finished, payments, run_paid
 from devnet.funding import fund
 from devnet.people import ScriptedUser, enlist
-from devnet.reconcile import reconcile
 from devnet.stack import Stack
 from domain.payouts import PayoutStatus
 from infra.database import Database
 from models.chain_transactions import ChainTransaction, ChainTransactionKind
 from models.identity import Role
 from models.payouts import Payout
+from tests.e2e.settled import until_reconciled
 
 LINES = 120
 PATIENCE_S = 60.0
-POLL_S = 0.5
 LEAST_MINOR = {ETHER: 2 * ETHER_UNIT // 1000, TOKEN: TOKEN_UNIT, BTC: 10_000}
 """So much that Ether and the token ask one approver, and Bitcoin none."""
 
@@ -63,7 +61,7 @@ class TestBulkPayouts:
             assert found.is_clean, found
             # A hundred fit into one on the EVM chain, two hundred on Bitcoin.
             assert await _transactions_of(stack, run_ids[code]) <= 2
-        await _until_reconciled(stack)
+        await until_reconciled(stack)
         assert await _allowances(stack) == 1
 
 
@@ -89,12 +87,3 @@ async def _allowances(stack: Stack) -> int:
         ids = found.all()
     await database.close()
     return len(ids)
-
-
-async def _until_reconciled(stack: Stack) -> None:
-    """Wait for the last blocks' bookings; a stack with something wrong runs into the timeout."""
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            if (await reconcile(stack.site)).is_right:
-                return
-            await asyncio.sleep(POLL_S)
