@@ -104,6 +104,8 @@ async def _tour(stack: Stack, out: Console) -> bool:
     await _fund(stack, users, out)
     out.rule("Deposits: alice and bob are paid at addresses of their own")
     await receive(stack, users, out)
+    journey = Journey(stack.site, await enlist(stack.site, "nora"), users[1], approvers[2])
+    walking = asyncio.create_task(journey.walk())
     out.rule("Twelve payouts: by themselves, by one approver, by two of three")
     planned = plan()
     asked = await _ask(planned, users, out)
@@ -112,23 +114,19 @@ async def _tour(stack: Stack, out: Console) -> bool:
     await killing
     out.rule("Waiting for every payout to end")
     await _until_final(asked, approvers[0], out)
-    out.rule("A new user: KYC, purchases, a transfer, a wallet of their own, a payout")
-    journey_is_right = await _walk(stack, friend=users[1], approver=approvers[2], out=out)
+    out.rule("A new user meanwhile: KYC, purchases, a transfer, a wallet of their own, a payout")
+    journey_is_right = await _arrive(journey, walking, out)
     out.rule("What the chain says, what the books say")
     observer = approvers[0]
     books_are_right = await print_report(stack.site, planned, asked, observer=observer, out=out)
     return journey_is_right and books_are_right
 
 
-async def _walk(
-    stack: Stack, *, friend: ScriptedUser, approver: ScriptedUser, out: Console
-) -> bool:
-    def say(line: str) -> None:
-        out.print(f"  {line}", highlight=False, markup=False)
-
-    user = await enlist(stack.site, "nora")
-    journey = Journey(stack.site, user, friend, approver, say)
-    await journey.walk()
+async def _arrive(journey: Journey, walking: asyncio.Task[None], out: Console) -> bool:
+    """Wait until the user has walked the whole way, through all the killing; print what it left."""
+    await walking
+    for line in journey.said:
+        out.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     return await print_statement(journey, out)
 
 
