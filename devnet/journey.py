@@ -104,7 +104,7 @@ class Journey:
         handle = f"{self.friend.name}_{self.friend.user_id[-6:]}".lower()
         await self._call(self.friend, "PUT", "/v1/handles/me", {"handle": handle})
         body = {"to": f"@{handle}", "asset": ITD, "amount": str(SENT_MINOR), "note": "for lunch"}
-        transfer = await self._post("/v1/transfers", body, with_code=True)
+        transfer = await self._post("/v1/transfers", body, needs_code=True)
         self.expected[ITD, None].append(-SENT_MINOR)
         shown = await self._get(self.friend, f"/v1/transfers/{transfer['id']}")
         self.said.append(
@@ -123,7 +123,7 @@ class Journey:
     async def to_pocket(self) -> None:
         """Move Ether to a wallet of one's own on the chain, with an admin's approval."""
         body = {"route": "fund", "asset": ETHER, "amount": str(FUNDED_MINOR)}
-        transfer = await self._post("/v1/pocket-transfers", body, with_code=True)
+        transfer = await self._post("/v1/pocket-transfers", body, needs_code=True)
         held = await self._balance(ETHER)
         if int(held["held"]) != FUNDED_MINOR + int(transfer["fee"]):
             msg = f"The balance does not show the freeze: {held}"
@@ -142,7 +142,7 @@ class Journey:
         """Move part of it back; the pocket pays the network."""
         before = await self.on_pocket_minor()
         body = {"route": "redeem", "asset": ETHER, "amount": str(REDEEMED_MINOR)}
-        transfer = await self._post("/v1/pocket-transfers", body, with_code=True)
+        transfer = await self._post("/v1/pocket-transfers", body, needs_code=True)
         path = f"/v1/pocket-transfers/{transfer['id']}"
         done = await self._until(self.user, path, _is_settled)
         network_fee_minor = before - REDEEMED_MINOR - await self.on_pocket_minor()
@@ -154,7 +154,7 @@ class Journey:
         """Pay somebody on the chain from the off-chain balance."""
         destination = _stranger(self.user)
         body = {"asset": ETHER, "amount": str(PAID_OUT_MINOR), "destination": destination}
-        payout = await self._post("/v1/payouts", body, with_code=True)
+        payout = await self._post("/v1/payouts", body, needs_code=True)
         path = f"/v1/payouts/{payout['id']}"
         done = await self._until(self.user, path, _is_settled)
         self.expected[ETHER, None].append(-PAID_OUT_MINOR - int(done["fee"]))
@@ -195,8 +195,8 @@ class Journey:
             if problem.code not in (AlreadyDecidedError.code, KycApplicationStateError.code):
                 raise
 
-    async def _post(self, path: str, body: object, *, with_code: bool = False) -> dict[str, Any]:
-        return await self._call(self.user, "POST", path, body, needs_code=with_code)
+    async def _post(self, path: str, body: object, *, needs_code: bool = False) -> dict[str, Any]:
+        return await self._call(self.user, "POST", path, body, needs_code=needs_code)
 
     async def _call(
         self, who: ScriptedUser, method: str, path: str, body: object, *, needs_code: bool = False

@@ -24,6 +24,7 @@ from migrations.__main__ import alembic_config
 
 TEMPLATE = "strongroom_template"
 START_TIMEOUT_S = 20
+MEMORY, MEMORY_MIN_BYTES = Path("/dev/shm"), 4 * 2**30  # noqa: S108 - the folder is a new one in it
 
 _USER = "nobody" if os.geteuid() == 0 else None
 """PostgreSQL refuses to run as root."""
@@ -57,7 +58,7 @@ def postgres_binaries() -> Path:
 @contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Yield a server with an empty cluster; both are gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="strongroom-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-pg-", dir=_fastest_folder()))
     if _USER is not None:
         shutil.chown(folder, _USER)
     try:
@@ -76,6 +77,17 @@ def running_postgres() -> Iterator[PostgresServer]:
                 server.send_signal(signal.SIGINT)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fastest_folder() -> Path | None:
+    """
+    Return memory where there is enough of it, else None.
+
+    A copy of the template takes a fifth of the time there, and each test begins with one.
+    """
+    if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_MIN_BYTES:
+        return MEMORY
+    return None
 
 
 def create_schema(url: str) -> None:
