@@ -1,11 +1,13 @@
 """A real Temporal server for tests: one per run, with time that a test can skip per workflow."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
+from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.converter import DataConverter
+from temporalio.service import RPCError
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
 from devnet.temporal import temporal_binary
@@ -47,6 +49,24 @@ async def running_temporal(converter: DataConverter) -> AsyncIterator[WorkflowEn
 
 
 @pytest.fixture(scope="session")
-async def temporal() -> AsyncIterator[WorkflowEnvironment]:
+async def temporal_server() -> AsyncIterator[WorkflowEnvironment]:
     async with running_temporal(data_converter(CODEC_KEYS, namespace=NAMESPACE)) as environment:
         yield environment
+
+
+@pytest.fixture
+async def temporal(temporal_server: WorkflowEnvironment) -> AsyncIterator[WorkflowEnvironment]:
+    """Yield the server of all tests, and leave nothing running on it."""
+    yield temporal_server
+    await _end_workflows(temporal_server.client)
+
+
+async def _end_workflows(client: Client) -> None:
+    """
+    End what a test left: the next one's workers would go on with it, over another database.
+
+    One that was started a moment ago may not be listed yet; the next test's end finds it.
+    """
+    async for workflow in client.list_workflows("ExecutionStatus = 'Running'"):
+        with suppress(RPCError):
+            await client.get_workflow_handle(workflow.id, run_id=workflow.run_id).terminate()
