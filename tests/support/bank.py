@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner
 
 import worker
 from api.state import AppState
@@ -234,6 +235,8 @@ async def running_worker(
     """Serve the wallet queue, with decisions judged by this clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "CLOCK", clock)
+        # Their own tests run workflows in the sandbox, which imports them anew each time.
+        patch.setattr(worker, "sandbox", UnsandboxedWorkflowRunner)
         serving = worker.wallet_worker(worker.Process(client, database))
     running = asyncio.create_task(serving.run())
     try:
