@@ -1,15 +1,35 @@
-"""Payouts while every process is killed at random, in turn."""
+"""
+Everything at once while every process is killed at random, in turn.
+
+Payouts, runs, deposits, purchases, transfers of pockets, and webhooks that tell of them.
+"""
 
 import asyncio
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from devnet.bootstrap import BTC, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.stack import Stack
-from tests.faults.bank import Bank, Findings
+from tests.faults.bank import Bank
+from tests.faults.findings import Findings
+from tests.faults.holders import STEPS, Holders
+from tests.faults.listeners import Listeners
+from tests.faults.shoppers import Shoppers
 
-VICTIMS = ("worker", "signer", "api", "temporal", "postgres", "evm", "bitcoin")
+VICTIMS = (
+    "worker",
+    "worker-gateways",
+    "signer",
+    "api",
+    "temporal",
+    "postgres",
+    "evm",
+    "bitcoin",
+    "stripe",
+    "rates",
+)
 PAYOUTS_PER_USER = 2
 SATOSHI_STEP = 10_000
 RUN_LINES = 40
@@ -21,6 +41,29 @@ DEPOSIT_EVERY = 4
 APPROVED_EVERY = 20
 """Every so many payouts one asks for an approval."""
 
+BUYERS = 6
+LATE_EVERY = 12
+"""Every so many purchases are paid when it is too late."""
+
+LISTENERS_PER_USER = 4
+"""One in so many of those who pay listens; all others do."""
+
+SECONDS_PER_PURCHASE = 2.0
+SETTLE_PATIENCE_S = 240.0
+
+THREADS = 64
+"""Requests wait for codes in threads; one each for all who may."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How much is asked for meanwhile."""
+
+    payouts: int
+    purchases: int = 0
+    transfers: int = 0
+    """To, from and out of pockets; three for each holder."""
+
 
 @dataclass
 class StormResult:
@@ -31,37 +74,69 @@ class StormResult:
     lines: int
     """Of runs."""
     deposits: int
+    purchases: int
+    transfers: int
+    webhooks: int
     findings: Findings
 
 
 async def storm(
-    stack: Stack, *, payouts: int, kills: int, seed: int, say: Callable[[str], None]
+    stack: Stack, load: Load, *, kills: int, seed: int, say: Callable[[str], None]
 ) -> StormResult:
-    """Ask for payouts while killing; afterwards let everything end, and look."""
+    """Ask for everything while killing; afterwards let everything end, and look."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     dice = random.Random(seed)  # noqa: S311 - dice, not secrets
     bank = Bank(stack, name=f"storm-{seed}")
-    say(f"enlisting {payouts // PAYOUTS_PER_USER} users")
-    await bank.open(users=max(2, payouts // PAYOUTS_PER_USER))
-    say(f"{payouts} payouts under {kills} kills, seed {seed}")
+    shoppers, holders, listeners = Shoppers(bank), Holders(bank), Listeners(stack.site)
+    say(f"enlisting {load.payouts // PAYOUTS_PER_USER} users, {BUYERS} buyers and the holders")
+    await bank.open(users=max(2, load.payouts // PAYOUTS_PER_USER))
+    await shoppers.open(people=BUYERS, late=load.purchases // LATE_EVERY)
+    await holders.open(people=load.transfers // STEPS)
+    listening = [*bank.users[::LISTENERS_PER_USER], *shoppers.people, *holders.people]
+    await listeners.open(listening)
+    say(f"{load} under {kills} kills, seed {seed}")
     calmer = random.Random(seed + 1)  # noqa: S311
     asking = asyncio.gather(
-        _ask(bank, payouts, calmer, say),
+        _ask(bank, load.payouts, calmer, say),
         *(bank.pay_run(asset, RUN_LINES) for asset in (ETHER, TOKEN, BTC)),
+        *(_buy(shoppers, turn, seed) for turn in range(load.purchases - len(shoppers.late))),
+        shoppers.pay_late(),
+        *(holders.play(number, _dice(seed, number)) for number in range(len(holders.people))),
     )
     killed = await _kill(stack, kills, dice, say)
     await asking
-    say("the storm is over; waiting for every payout and deposit to end")
+    say("the storm is over; waiting for everything to end")
     vanished = await bank.depositors.resend_vanished()
     say(f"{vanished} deposits vanished with a killed node and were sent again")
-    await bank.settle(patience_s=180)
+    units = (shoppers, holders, listeners)
+    await bank.settle(*(unit.are_done for unit in units), patience_s=SETTLE_PATIENCE_S)
     findings = await bank.findings()
+    for unit in units:
+        found = await unit.findings()
+        findings.add_all(found)
+    await listeners.close()
+    await shoppers.stripe.close()
     return StormResult(
         kills=killed,
         payouts=len(bank.asked),
         lines=len(bank.lines),
         deposits=len(bank.depositors.sent),
+        purchases=len(shoppers.bought),
+        transfers=len(holders.asked),
+        webhooks=listeners.received,
         findings=findings,
     )
+
+
+def _dice(seed: int, number: int) -> random.Random:
+    """Return dice of one's own: who throws when depends on the machine's speed."""
+    return random.Random(f"{seed}-{number}")  # noqa: S311
+
+
+async def _buy(shoppers: Shoppers, turn: int, seed: int) -> None:
+    dice = _dice(seed, -turn - 1)
+    await asyncio.sleep(turn * dice.uniform(0.5, 1.5) * SECONDS_PER_PURCHASE)
+    await shoppers.buy(dice)
 
 
 async def _ask(bank: Bank, payouts: int, dice: random.Random, say: Callable[[str], None]) -> None:
