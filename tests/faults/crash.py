@@ -10,7 +10,7 @@ import argparse
 import json
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -19,15 +19,14 @@ from pathlib import Path
 from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.stack import Stack
-from domain.workflow_ids import GATEWAYS_QUEUE
 from infra.processes import run_and_exit
 from tests.faults.bulk import bulk
 from tests.faults.findings import Findings
 from tests.faults.scenarios import run_scenarios
-from tests.faults.storm import Load, storm
+from tests.faults.storm import WORKERS, storm
+from tests.faults.units import Load
 
 REPORT = Path("build/crash.json")
-COUNTED = ("kills", "payouts", "lines", "deposits", "purchases", "transfers", "webhooks")
 LINES = 250
 """Of each run of the bulk part, unless told otherwise."""
 
@@ -37,11 +36,9 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def stack_below(folder: Path) -> Stack:
+def stack_below(folder: Path, *, workers: Sequence[str | None] = (None,)) -> Stack:
     """Return a stack that is quick to confirm and quick to replace what is stuck."""
     prepare = partial(fill, confirmations_min=5, bump_after_s=4)
-    # The second one is killed on its own: it asks the payment gateway and sends webhooks.
-    workers = (None, GATEWAYS_QUEUE)
     return Stack(folder, ports=Ports.free(), workers=workers, block_time_s="1", prepare=prepare)
 
 
@@ -111,25 +108,19 @@ async def run(options: argparse.Namespace) -> int:
 async def _scenarios(folder: Path, options: argparse.Namespace, report: Report) -> None:
     say("a crash after each activity's side effect, before its answer")
     async with stack_below(folder / "scenarios") as stack:
-        bank, kills, unharmed = await run_scenarios(
+        units, kills, unharmed = await run_scenarios(
             stack, folder / "markers", only=options.only, say=say
         )
         report.activities_without_crash = unharmed
-        report.add(
-            await bank.findings(),
-            kills=kills,
-            payouts=len(bank.asked),
-            lines=len(bank.lines),
-            deposits=len(bank.depositors.sent),
-        )
+        report.add(await units.findings(), kills=kills, **units.counts)
+        await units.close()
 
 
 async def _storm(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    async with stack_below(folder / "storm") as stack:
+    async with stack_below(folder / "storm", workers=WORKERS) as stack:
         load = Load(options.payouts, options.purchases, options.transfers)
         result = await storm(stack, load, kills=options.kills, seed=options.seed, say=say)
-        counts = {name: getattr(result, name) for name in COUNTED}
-        report.add(result.findings, **counts)
+        report.add(result.findings, kills=result.kills, **result.counts)
 
 
 async def _bulk(folder: Path, options: argparse.Namespace, report: Report) -> None:

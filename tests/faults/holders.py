@@ -104,8 +104,18 @@ class Holders:
             (Route.REDEEM, plan.redeem_minor),
             (Route.SEND, plan.send_minor),
         ):
-            asked = await self._ask(user, plan.asset, route, minor)
-            await self._until_settled(asked.payout_id)
+            if not await self.move(user, plan.asset, route, minor):
+                return
+
+    async def move(self, user: ScriptedUser, asset: str, route: Route, amount_minor: int) -> bool:
+        """Move money, and tell whether it has ended in time; what was asked for is judged later."""
+        asked = await self._ask(user, asset, route, amount_minor)
+        return await self._has_settled(asked.payout_id)
+
+    @property
+    def sends(self) -> int:
+        """How many of the transfers went to strangers."""
+        return sum(asked in self.bank.asked for asked in self.asked)
 
     async def are_done(self) -> bool:
         """Tell whether every transfer has ended."""
@@ -177,7 +187,7 @@ class Holders:
         return notes
 
     async def _ask(self, user: ScriptedUser, asset: str, route: Route, amount_minor: int) -> Asked:
-        key = f"{self.bank.name}-{user.name}-{route}"
+        key = f"{self.bank.name}-{user.name}-{route}-{len(self.asked)}"
         body = {"route": str(route), "asset": asset, "amount": str(amount_minor)}
         if route == Route.SEND:
             body["destination"] = recipient_of(asset, key)
@@ -210,14 +220,16 @@ class Holders:
             if problem.code != AlreadyDecidedError.code:
                 raise
 
-    async def _until_settled(self, transfer_id: str) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                with suppress(DatabaseUnavailableError):
-                    known = await self.bank.statuses()
-                    if known.get(transfer_id, PayoutStatus.READY).is_final:
-                        return
-                await asyncio.sleep(POLL_S)
+    async def _has_settled(self, transfer_id: str) -> bool:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_S
+        while loop.time() < deadline:
+            with suppress(DatabaseUnavailableError):
+                known = await self.bank.statuses()
+                if known.get(transfer_id, PayoutStatus.READY).is_final:
+                    return True
+            await asyncio.sleep(POLL_S)
+        return False
 
     async def _read(self) -> tuple[list[Moved], list[tuple[str, str, str]], Balances]:
         database = Database(self.bank.stack.site.database_url())

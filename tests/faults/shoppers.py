@@ -3,14 +3,20 @@
 import asyncio
 import random
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from cli.client import ApiProblem
 from devnet.bootstrap import BTC, ETHER, ETHER_UNIT, ITD, TOKEN, TOKEN_UNIT, USD
-from devnet.people import ScriptedUser, insist
-from domain.errors import QuoteExpiredError, QuoteUsedError, RateUnavailableError
+from devnet.people import ScriptedUser, insist, with_code
+from domain.errors import (
+    DatabaseUnavailableError,
+    QuoteExpiredError,
+    QuoteUsedError,
+    RateUnavailableError,
+)
 from gateways.rates.table import current_table, store_table
 from infra.database import Database
 from tests.faults.bank import Bank
@@ -28,6 +34,9 @@ PRICES = {
     USD: 100,
 }
 """What the smallest purchase costs."""
+
+MISCHIEF = (("double", "3"), ("lose", "1"), ("hold", "1"), ("double", "1"))
+"""What becomes of the next webhooks of Stripe."""
 
 LATE_WINDOW_S = 60
 TWICE_EVERY = 4
@@ -64,7 +73,7 @@ class Shoppers:
         """What was taken twice with one quote."""
         self._keys = 0
 
-    async def open(self, *, people: int, late: int) -> None:
+    async def open(self, *, people: int, late: int = 0) -> None:
         """Enlist buyers; and open purchases that are going to be paid when it is too late."""
         self.people = await self.bank.enlist([f"buyer{n}" for n in range(people)])
         await self._set_window(LATE_WINDOW_S)
@@ -76,12 +85,77 @@ class Shoppers:
         """Buy once, by whatever means the dice say."""
         asset = dice.choice([USD, USD, TOKEN, ETHER, BTC])
         user = self._person(dice.randrange(1_000))
-        bought = await self._take(user, asset, PRICES[asset] * dice.randint(1, 20))
+        amount_minor = PRICES[asset] * dice.randint(1, 20)
         if asset == USD:
-            await self._pay_by_card(user, bought, dice)
-            return
-        for percent in PAID_PERCENT[dice.choice(CHAIN_FATES)]:
+            webhooks = dice.choice(MISCHIEF)
+            pause_s = dice.uniform(0.0, 3.0)
+            fate = dice.choice(CARD_FATES)
+            await self.by_card(user, amount_minor, fate, webhooks=webhooks, pause_s=pause_s)
+        else:
+            await self.by_chain(user, asset, amount_minor, dice.choice(CHAIN_FATES))
+
+    async def by_chain(
+        self, user: ScriptedUser, asset: str, amount_minor: int, fate: str
+    ) -> Bought:
+        """Pay with coins: exactly, too little, too much, or in parts."""
+        bought = await self._take(user, asset, amount_minor)
+        for percent in PAID_PERCENT[fate]:
             await self._pay_on_chain(bought, bought.pay_minor * percent // 100)
+        return bought
+
+    async def by_card(
+        self,
+        user: ScriptedUser,
+        amount_minor: int,
+        fate: str,
+        *,
+        webhooks: tuple[str, str] = ("double", "0"),
+        pause_s: float = 0.0,
+    ) -> Bought:
+        """Pay with a card, whose bank or holder may take it back, while webhooks go astray."""
+        bought = await self._take(user, USD, amount_minor)
+        secret = await self._client_secret(user, bought)
+        intent_id = await self.stripe.pay(secret)
+        paid = replace(bought, intent_id=intent_id)
+        self.bought[self.bought.index(bought)] = paid
+        await self.stripe.mischief(webhooks[0], times=webhooks[1])
+        await asyncio.sleep(pause_s)
+        match fate:
+            case "refunded":
+                await self.stripe.refund(intent_id, bought.pay_minor)
+            case "part refunded":
+                await self.stripe.refund(intent_id, max(1, bought.pay_minor // 3))
+            case "disputed" | "won" | "lost":
+                await self.stripe.dispute(intent_id)
+            case _:
+                pass
+        await asyncio.sleep(pause_s)
+        if fate in ("won", "lost"):
+            await self.stripe.decide(intent_id, fate)
+        # The newest comes first.
+        await self.stripe.mischief("release")
+        return paid
+
+    async def refund(self, bought: Bought, amount_minor: int) -> None:
+        """Have our operator give a part back, once it is credited."""
+        path = f"/v1/purchases/{bought.purchase_id}/refunds"
+        body, operator = {"amount": str(amount_minor)}, self.bank.operator
+        await self._until_credited(bought)
+        await asyncio.to_thread(
+            with_code,
+            operator.authenticator,
+            lambda code: operator.api.send(
+                "POST", path, body, code=code, idempotency_key=bought.purchase_id
+            ),
+        )
+
+    async def _until_credited(self, bought: Bought) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with suppress(DatabaseUnavailableError):
+                    if (await self._standing()).credited_minor.get(bought.purchase_id):
+                        return
+                await asyncio.sleep(POLL_S)
 
     async def pay_late(self) -> None:
         """Pay what has expired."""
@@ -180,29 +254,6 @@ class Shoppers:
         raise next(
             (r for r in refusals if getattr(r, "code", None) != QuoteUsedError.code), refusals[0]
         )
-
-    async def _pay_by_card(self, user: ScriptedUser, bought: Bought, dice: random.Random) -> None:
-        secret = await self._client_secret(user, bought)
-        intent_id = await self.stripe.pay(secret)
-        self.bought[self.bought.index(bought)] = replace(bought, intent_id=intent_id)
-        kind, times = dice.choice([("double", "3"), ("lose", "1"), ("hold", "1"), ("double", "1")])
-        await self.stripe.mischief(kind, times=times)
-        fate = dice.choice(CARD_FATES)
-        await asyncio.sleep(dice.uniform(0.0, 3.0))
-        match fate:
-            case "refunded":
-                await self.stripe.refund(intent_id, bought.pay_minor)
-            case "part refunded":
-                await self.stripe.refund(intent_id, max(1, bought.pay_minor // 3))
-            case "disputed" | "won" | "lost":
-                await self.stripe.dispute(intent_id)
-            case _:
-                pass
-        await asyncio.sleep(dice.uniform(0.0, 3.0))
-        if fate in ("won", "lost"):
-            await self.stripe.decide(intent_id, fate)
-        # The newest comes first.
-        await self.stripe.mischief("release")
 
     async def _client_secret(self, user: ScriptedUser, bought: Bought) -> str:
         path = f"/v1/purchases/{bought.purchase_id}"

@@ -6,17 +6,18 @@ Payouts, runs, deposits, purchases, transfers of pockets, and webhooks that tell
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from devnet.bootstrap import BTC, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.stack import Stack
+from domain.workflow_ids import GATEWAYS_QUEUE
 from tests.faults.bank import Bank
 from tests.faults.findings import Findings
-from tests.faults.holders import STEPS, Holders
-from tests.faults.listeners import Listeners
+from tests.faults.holders import STEPS
 from tests.faults.shoppers import Shoppers
+from tests.faults.units import Load, Units, dice_of
 
 VICTIMS = (
     "worker",
@@ -30,6 +31,9 @@ VICTIMS = (
     "stripe",
     "rates",
 )
+WORKERS = (None, GATEWAYS_QUEUE)
+"""One for everything, and one that asks the payment gateway and sends webhooks."""
+
 PAYOUTS_PER_USER = 2
 SATOSHI_STEP = 10_000
 RUN_LINES = 40
@@ -41,7 +45,6 @@ DEPOSIT_EVERY = 4
 APPROVED_EVERY = 20
 """Every so many payouts one asks for an approval."""
 
-BUYERS = 6
 LATE_EVERY = 12
 """Every so many purchases are paid when it is too late."""
 
@@ -55,28 +58,12 @@ THREADS = 64
 """Requests wait for codes in threads; one each for all who may."""
 
 
-@dataclass(frozen=True)
-class Load:
-    """How much is asked for meanwhile."""
-
-    payouts: int
-    purchases: int = 0
-    transfers: int = 0
-    """To, from and out of pockets; three for each holder."""
-
-
 @dataclass
 class StormResult:
-    """How hard it blew, and what was found afterwards."""
+    """How hard it blew, what was asked for meanwhile, and what was found afterwards."""
 
     kills: int
-    payouts: int
-    lines: int
-    """Of runs."""
-    deposits: int
-    purchases: int
-    transfers: int
-    webhooks: int
+    counts: dict[str, int]
     findings: Findings
 
 
@@ -87,54 +74,45 @@ async def storm(
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     dice = random.Random(seed)  # noqa: S311 - dice, not secrets
     bank = Bank(stack, name=f"storm-{seed}")
-    shoppers, holders, listeners = Shoppers(bank), Holders(bank), Listeners(stack.site)
-    say(f"enlisting {load.payouts // PAYOUTS_PER_USER} users, {BUYERS} buyers and the holders")
+    units = Units(bank)
+    say(f"enlisting {load.payouts // PAYOUTS_PER_USER} users, buyers and holders of pockets")
     await bank.open(users=max(2, load.payouts // PAYOUTS_PER_USER))
-    await shoppers.open(people=BUYERS, late=load.purchases // LATE_EVERY)
-    await holders.open(people=load.transfers // STEPS)
-    listening = [*bank.users[::LISTENERS_PER_USER], *shoppers.people, *holders.people]
-    await listeners.open(listening)
+    await units.open(
+        late=load.purchases // LATE_EVERY,
+        holders=load.transfers // STEPS,
+        listening=bank.users[::LISTENERS_PER_USER],
+    )
     say(f"{load} under {kills} kills, seed {seed}")
+    asking = asyncio.gather(*_everything(units, load, seed, say), return_exceptions=True)
+    killed = await _kill(stack, kills, dice, say)
+    failures = [repr(answer) for answer in await asking if isinstance(answer, BaseException)]
+    say("the storm is over; waiting for everything to end")
+    vanished = await bank.depositors.resend_vanished()
+    say(f"{vanished} deposits vanished with a killed node and were sent again")
+    await units.settle(patience_s=SETTLE_PATIENCE_S)
+    findings = await units.findings()
+    findings.add(lost=[f"could not be asked for: {failure}" for failure in failures])
+    await units.close()
+    return StormResult(killed, units.counts, findings)
+
+
+def _everything(
+    units: Units, load: Load, seed: int, say: Callable[[str], None]
+) -> Sequence[Coroutine[None, None, object]]:
+    """Return all that is asked for while processes die."""
+    bank, shoppers, holders = units.bank, units.shoppers, units.holders
     calmer = random.Random(seed + 1)  # noqa: S311
-    asking = asyncio.gather(
+    return (
         _ask(bank, load.payouts, calmer, say),
         *(bank.pay_run(asset, RUN_LINES) for asset in (ETHER, TOKEN, BTC)),
         *(_buy(shoppers, turn, seed) for turn in range(load.purchases - len(shoppers.late))),
         shoppers.pay_late(),
-        *(holders.play(number, _dice(seed, number)) for number in range(len(holders.people))),
+        *(holders.play(number, dice_of(seed, number)) for number in range(len(holders.people))),
     )
-    killed = await _kill(stack, kills, dice, say)
-    await asking
-    say("the storm is over; waiting for everything to end")
-    vanished = await bank.depositors.resend_vanished()
-    say(f"{vanished} deposits vanished with a killed node and were sent again")
-    units = (shoppers, holders, listeners)
-    await bank.settle(*(unit.are_done for unit in units), patience_s=SETTLE_PATIENCE_S)
-    findings = await bank.findings()
-    for unit in units:
-        found = await unit.findings()
-        findings.add_all(found)
-    await listeners.close()
-    await shoppers.stripe.close()
-    return StormResult(
-        kills=killed,
-        payouts=len(bank.asked),
-        lines=len(bank.lines),
-        deposits=len(bank.depositors.sent),
-        purchases=len(shoppers.bought),
-        transfers=len(holders.asked),
-        webhooks=listeners.received,
-        findings=findings,
-    )
-
-
-def _dice(seed: int, number: int) -> random.Random:
-    """Return dice of one's own: who throws when depends on the machine's speed."""
-    return random.Random(f"{seed}-{number}")  # noqa: S311
 
 
 async def _buy(shoppers: Shoppers, turn: int, seed: int) -> None:
-    dice = _dice(seed, -turn - 1)
+    dice = dice_of(seed, -turn - 1)
     await asyncio.sleep(turn * dice.uniform(0.5, 1.5) * SECONDS_PER_PURCHASE)
     await shoppers.buy(dice)
 
