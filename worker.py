@@ -27,7 +27,12 @@ from activities.kyc import KycActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.pockets import PocketActivities, PocketSpendActivities
-from activities.purchases import CardActivities, PurchaseActivities, RateActivities
+from activities.purchases import (
+    CardActivities,
+    CardReviewActivities,
+    PurchaseActivities,
+    RateActivities,
+)
 from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
@@ -50,6 +55,7 @@ from gateways.rates.desk import PostgresRateDesk
 from gateways.rates.http_source import HttpRateSource, open_sources
 from gateways.stripe.client import StripeGateway
 from gateways.stripe.desk import PostgresCardDesk
+from gateways.stripe.review import PostgresCardReview
 from infra import temporal
 from infra.database import Database
 from infra.keyring import Keyring
@@ -80,6 +86,7 @@ from watcher.watch import PostgresChainWatch
 from webhooks.desk import PostgresWebhookDesk
 from webhooks.sender import WebhookSender
 from wiring.endless import RETRY_S, ensure_running, known_chains
+from workflows.card_review import CardReviewWorkflow
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow
 from workflows.deposit import DepositWorkflow
@@ -105,6 +112,7 @@ WORKFLOWS = (
     SweepWorkflow,
     PurchaseWorkflow,
     GatewayEventWorkflow,
+    CardReviewWorkflow,
     RatesWorkflow,
     PocketTransferWorkflow,
     WebhookDispatcherWorkflow,
@@ -277,6 +285,10 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
     cards = CardActivities(
         PostgresCardDesk(process.database, gateway, CLOCK), TemporalNotifier(process.client)
     )
+    every = settings.stripe_review_interval
+    reviews = CardReviewActivities(
+        cards, PostgresCardReview(process.database, gateway, CLOCK, grace=every), interval=every
+    )
     rates = RateActivities(
         PostgresRateDesk(process.database, sources), interval=settings.rate_interval
     )
@@ -296,6 +308,7 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
             cards.cancel_intent,
             cards.refund,
             cards.handle_event,
+            reviews.review,
             rates.follow,
             webhooks.dispatch,
             webhooks.attempt,

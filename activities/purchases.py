@@ -6,7 +6,7 @@ from temporalio import activity
 
 from activities.failures import tried_for_ever
 from activities.watching import rounds
-from domain.gateway_ports import CardDesk, PurchaseDesk, RateDesk
+from domain.gateway_ports import CardDesk, CardReview, PurchaseDesk, RateDesk
 from domain.ports import WorkflowNotifier
 from domain.purchases import (
     PurchaseAcceptance,
@@ -85,6 +85,23 @@ class CardActivities:
         if purchase_id is not None:
             await self._notifier.purchases_moved([purchase_id])
         await self._desk.mark_handled(event_id, purchase_id)
+
+
+class CardReviewActivities:
+    """Takes to their purchases what no webhook brought; runs on the queue ``gateways``."""
+
+    def __init__(self, cards: CardActivities, review: CardReview, *, interval: timedelta) -> None:
+        """Take who handles events, who finds them, and how often the gateway is asked."""
+        self._cards = cards
+        self._review = review
+        self._interval = interval
+
+    @activity.defn(name="card.review")
+    async def review(self) -> None:
+        """Ask again and again for a while; what dies in the midst of it is found again."""
+        async for _ in rounds(self._interval):
+            for event_id in await self._review.missed():
+                await self._cards.handle_event(event_id)
 
 
 class RateActivities:

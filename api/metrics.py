@@ -12,6 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.schemas.chains import lag_blocks
+from api.unit_metrics import unit_metrics
 from deposits import queries as deposit_queries
 from domain.clock import Clock
 from domain.payouts import OPEN_STATUSES
@@ -66,7 +67,7 @@ class RequestMetrics:
 
 
 async def business_metrics(session: AsyncSession, clock: Clock) -> CollectorRegistry:
-    """Return gauges of payouts, batches, deposits, chains, suspense and processes, read now."""
+    """Return gauges of money, chains, processes and the units, read now."""
     registry = CollectorRegistry()
     payouts = Gauge("strongroom_payouts", "Payouts by status", ("status",), registry=registry)
     for status, count in (await count_by_status(session)).items():
@@ -94,6 +95,7 @@ async def business_metrics(session: AsyncSession, clock: Clock) -> CollectorRegi
     await _deposits(session, registry)
     await _chains(session, clock, registry)
     await _state_of_the_world(session, clock, registry)
+    await unit_metrics(session, clock, registry)
     return registry
 
 

@@ -46,6 +46,7 @@ def worker_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
         "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
         "STRONGROOM_STRIPE_API_KEY": site.secrets.stripe_api_key,
         "STRONGROOM_STRIPE_API_URL": site.stripe_url,
+        "STRONGROOM_STRIPE_REVIEW_INTERVAL": "PT10S",
         "STRONGROOM_RATE_SOURCES": json.dumps([_rate_source(site, name) for name in RATE_SOURCES]),
         "STRONGROOM_RATE_INTERVAL": "PT5S",
     }

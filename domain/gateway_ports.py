@@ -82,6 +82,17 @@ class CardRefund:
     """It failed or was taken back: the money stays where it was."""
 
 
+@dataclass(frozen=True, slots=True)
+class GatewayNews:
+    """An event as the gateway keeps it; only what it is about is believed."""
+
+    event_id: str
+    kind: str
+    object_id: str
+    at: datetime
+    """When it happened, by the gateway's clock."""
+
+
 class CardGateway(Protocol):
     """A payment gateway. Each call is safe to repeat: what it makes has a key of its own."""
 
@@ -116,6 +127,14 @@ class CardGateway(Protocol):
 
     async def intent_of(self, kind: str, object_id: str) -> str | None:
         """Return which payment an event's object belongs to, as the gateway says; None: none."""
+        ...
+
+    async def news(self, since: datetime | None) -> Sequence[GatewayNews]:
+        """
+        Return what happened to payments from then on, whether or not anybody was told.
+
+        Without a time it is all that the gateway still knows: of Stripe's the last 30 days.
+        """
         ...
 
 
@@ -170,6 +189,19 @@ class CardDesk(Protocol):
 
     async def mark_handled(self, event_id: str, purchase_id: str | None) -> None:
         """Remember that an event's purchase was told."""
+        ...
+
+
+class CardReview(Protocol):
+    """Finds what webhooks should have told, and did not."""
+
+    async def missed(self) -> Sequence[str]:
+        """
+        Put what the gateway lists into the inbox; return what nobody has handled for a while.
+
+        Raises:
+            GatewayUnavailableError, GatewayOutcomeUnknownError: Ask again.
+        """
         ...
 
 

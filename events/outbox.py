@@ -10,6 +10,7 @@ everybody's events for as long.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, literal, tuple_
@@ -21,6 +22,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from domain.events import Event, Json
 from domain.ids import EVENT, new_id
 from models.events import OutboxEvent, TransactionId
+from models.webhooks import WebhookCursor
 
 __all__ = [
     "START",
@@ -29,6 +31,7 @@ __all__ = [
     "Place",
     "enqueue",
     "events_after",
+    "oldest_undispatched",
     "place_by_id",
     "place_of",
     "publish",
@@ -118,6 +121,23 @@ async def place_by_id(session: AsyncSession, event_id: str, *, user_id: str) -> 
     )
     event = found.first()
     return None if event is None else place_of(event)
+
+
+async def oldest_undispatched(session: AsyncSession) -> datetime | None:
+    """
+    Return when the next event was told that no deliveries were made of yet; None: there is none.
+
+    Also of one that a transaction which runs for long holds back.
+    """
+    order = tuple_(col(OutboxEvent.xid), col(OutboxEvent.seq))
+    cursor = select(WebhookCursor.xid, WebhookCursor.seq).scalar_subquery()
+    found = await session.exec(
+        select(OutboxEvent.at)
+        .where(order > cursor)
+        .order_by(col(OutboxEvent.xid), col(OutboxEvent.seq))
+        .limit(1)
+    )
+    return found.first()
 
 
 def place_of(event: OutboxEvent) -> Place:

@@ -154,6 +154,11 @@ class WorkerSettings(_WebhookProcess):
     stripe_api_url: str | None = Field(
         default=None, description="Another address than Stripe's own, such as a test server's."
     )
+    stripe_review_interval: timedelta = Field(
+        default=timedelta(minutes=5),
+        gt=timedelta(0),
+        description="How often Stripe is asked for events that no webhook brought.",
+    )
     rate_sources: SecretStr | None = Field(
         default=None,
         description='Sources of rates, JSON: [{"name": "a", "url": "https://…/{base}-{quote}"}].',

@@ -117,6 +117,11 @@ class Purchase(SQLModel, table=True):
             unique=True,
             postgresql_where=text("status <> 'refused'"),
         ),
+        Index(
+            "purchase_open",
+            "status",
+            postgresql_where=text("status IN ('awaiting_payment', 'confirming', 'partially_paid')"),
+        ),
         Index("purchase_list", "created_at", "id"),
         Index("purchase_of_user", "user_id", "created_at", "id"),
         CheckConstraint("credited_minor BETWEEN 0 AND amount_minor", name="purchase_credited"),
@@ -223,3 +228,17 @@ class GatewayEvent(SQLModel, table=True):
     received_at: datetime = timestamp()
     handled_at: datetime | None = timestamp(nullable=True)
     purchase_id: str | None = Field(default=None, foreign_key="purchase.id")
+
+    __table_args__ = (
+        Index("gateway_event_open", "received_at", postgresql_where=text("handled_at IS NULL")),
+    )
+
+
+class GatewayCursor(SQLModel, table=True):
+    """Up to where a gateway's own list of events was read."""
+
+    __tablename__ = "gateway_cursor"
+
+    gateway: str = Field(primary_key=True)
+    seen_until: datetime = timestamp()
+    """By the gateway's clock: when the newest event that we know of happened."""

@@ -81,6 +81,11 @@ class WebhookDelivery(SQLModel, table=True):
             postgresql_where=text("started_at IS NULL"),
         ),
         Index(
+            "webhook_delivery_pending",
+            "created_at",
+            postgresql_where=text("status = 'pending'"),
+        ),
+        Index(
             "webhook_delivery_manual",
             "endpoint_id",
             postgresql_where=text("is_manual AND status = 'pending'"),

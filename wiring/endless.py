@@ -13,6 +13,7 @@ from temporalio.service import RPCError
 
 from domain.errors import DatabaseUnavailableError
 from domain.workflow_ids import (
+    CARD_REVIEW_ID,
     RATES_WORKFLOW_ID,
     WALLET_QUEUE,
     WEBHOOK_DISPATCHER_ID,
@@ -23,6 +24,7 @@ from domain.workflow_ids import (
 from infra.database import Database
 from models.wallets import BlockchainWallet, Chain
 from workflows.attributes import CHAIN_ID, attributes
+from workflows.card_review import CardReviewWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.rates import RatesWorkflow
@@ -63,6 +65,7 @@ async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
 async def ensure_running(client: Client, database: Database) -> None:
     """Start what never ends, unless it runs: for the whole, per chain, per hot wallet."""
     await _until_started("the rates", partial(_start_rates, client))
+    await _until_started("the review of card payments", partial(_start_review, client))
     await _until_started("webhooks", partial(_start_dispatcher, client))
     for wallet in await hot_wallets(database):
         await _until_started(wallet.chain_id, partial(_start_endless, client, wallet))
@@ -86,6 +89,16 @@ async def _start_rates(client: Client) -> None:
         task_queue=WALLET_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary="keeps prices",
+    )
+
+
+async def _start_review(client: Client) -> None:
+    await client.start_workflow(
+        CardReviewWorkflow.run,
+        id=CARD_REVIEW_ID,
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="finds what no webhook told of card payments",
     )
 
 

@@ -18,11 +18,13 @@ from devnet.stripe_server.errors import (
     KeyInUseError,
     StripeServerError,
 )
-from devnet.stripe_server.forms import parse_form
+from devnet.stripe_server.forms import parse_form, values
 from devnet.stripe_server.store import Store, Thing
 from devnet.stripe_server.webhooks import Courier
 
 KEY_LENGTH_MAX = 255
+KINDS_MAX = 20
+"""Types of events in one list; https://docs.stripe.com/api/events/list."""
 Step = Callable[[Store, str, Mapping[str, Any]], Thing]
 """What one route does: store, the id in its path, and the form or query."""
 
@@ -244,6 +246,14 @@ def _list(kind: str) -> Step:
     )
 
 
+def _events(store: Store, _id: str, query: Mapping[str, Any]) -> Thing:
+    kinds = values(query, "types")
+    if len(kinds) > KINDS_MAX:
+        msg = f"At most {KINDS_MAX} types."
+        raise InvalidParameterError(msg, param="types")
+    return store.listed("event", query, among=kinds)
+
+
 def _resend(store: Store, event_id: str, _form: Mapping[str, Any]) -> Thing:
     store.deliveries[event_id] = {"tries": 0}
     return store.get("event", event_id)
@@ -273,6 +283,6 @@ _ROUTES: tuple[tuple[str, str, Step], ...] = (
     ("GET", "/disputes", _list("dispute")),
     ("GET", "/disputes/{id}", _get("dispute")),
     ("POST", "/disputes/{id}/close", lambda store, id_, _f: disputes.resolve(store, id_, "lost")),
-    ("GET", "/events", lambda store, _id, query: store.listed("event", query)),
+    ("GET", "/events", _events),
     ("GET", "/events/{id}", _get("event")),
 )

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,23 @@ class Store:
             raise MissingError(kind, object_id)
         return found
 
-    def listed(self, kind: str, query: Mapping[str, Any], **same: str | None) -> Thing:
-        """Return a page of objects, newest first; ``same`` are fields that must be as given."""
+    def listed(
+        self, kind: str, query: Mapping[str, Any], *, among: Sequence[str] = (), **same: str | None
+    ) -> Thing:
+        """
+        Return a page of objects, newest first.
+
+        ``among`` are types of events, ``same`` are fields that must be as given.
+        """
         found = [
             thing
             for thing in reversed(self.things[kind].values())
             if all(value is None or thing.get(name) == value for name, value in same.items())
+            and (not among or thing["type"] in among)
         ]
+        since = query.get("created", {}).get("gte")
+        if since is not None:
+            found = [thing for thing in found if thing["created"] >= int(since)]
         after = query.get("starting_after")
         if after is not None:
             ids = [thing["id"] for thing in found]

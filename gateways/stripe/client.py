@@ -6,7 +6,7 @@ does nothing twice; https://docs.stripe.com/api/idempotent_requests.
 """
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from domain.errors import (
     GatewayRefusedError,
     GatewayUnavailableError,
 )
-from domain.gateway_ports import CardIntent, CardPayment, CardRefund, IntentStatus
+from domain.gateway_ports import CardIntent, CardPayment, CardRefund, GatewayNews, IntentStatus
 
 # It logs the bodies of answers, which hold what a customer pays with.
 logging.getLogger("stripe").setLevel(logging.WARNING)
@@ -46,6 +46,24 @@ _PARENTS = {"ch_": "charges", "py_": "charges", "re_": "refunds", "pyr": "refund
     "du_": "disputes",
 }
 """Which kind of object an id is of, by its first three letters."""
+
+_NEWS = (
+    "payment_intent.canceled",
+    "payment_intent.payment_failed",
+    "payment_intent.processing",
+    "payment_intent.succeeded",
+    "charge.refunded",
+    "charge.refund.updated",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
+"""What may concern a purchase; a list of events is asked for twenty kinds at most."""
 
 
 class StripeGateway:
@@ -141,6 +159,15 @@ class StripeGateway:
             return None
         return _id_of(found.payment_intent)
 
+    async def news(self, since: datetime | None) -> Sequence[GatewayNews]:
+        """Return what happened from then on, or in the last 30 days, which is all there is."""
+        asked: dict[str, Any] = {"types": list(_NEWS), "limit": PAGE}
+        if since is not None:
+            asked["created"] = {"gte": int(since.timestamp())}
+        async with _translated():
+            page = await self._client.v1.events.list_async(asked)  # type: ignore[arg-type]
+            return [_news(event) async for event in page.auto_paging_iter()]
+
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]
@@ -201,6 +228,11 @@ def _paid_at(intent: stripe.PaymentIntent) -> datetime:
     charge = intent.latest_charge
     created = intent.created if charge is None or isinstance(charge, str) else charge.created
     return datetime.fromtimestamp(created, UTC)
+
+
+def _news(event: stripe.Event) -> GatewayNews:
+    about = str(event.data.object["id"])
+    return GatewayNews(event.id, event.type, about, datetime.fromtimestamp(event.created, UTC))
 
 
 def _refund(refund: stripe.Refund) -> CardRefund:

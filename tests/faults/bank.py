@@ -1,9 +1,9 @@
 """A stack with users and money, whose payouts each go to a recipient of their own."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
@@ -28,6 +28,7 @@ from models.payouts import Payout
 from models.runs import PayoutRun
 from models.wallets import Asset
 from tests.faults.depositors import Depositors, Sent
+from tests.faults.findings import Findings
 from tests.faults.limits import miscounted
 
 ENLISTED_AT_ONCE = 4
@@ -48,20 +49,12 @@ class Asked:
     must_be: frozenset[PayoutStatus] = frozenset({PayoutStatus.SETTLED})
 
 
-@dataclass
-class Findings:
-    """What is wrong; each number must be zero."""
-
-    duplicates: int = 0
-    lost: int = 0
-    unbalanced: int = 0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def is_clean(self) -> bool:
-        """Tell whether nothing is wrong."""
-        return not (self.duplicates or self.lost or self.unbalanced)
-
+OPENING_MINOR = {
+    ETHER: 2 * ETHER_UNIT,
+    TOKEN: 10_000 * TOKEN_UNIT,
+    BTC: BTC_UNIT // 10 // BITCOIN_COINS * BITCOIN_COINS,
+}
+"""What every user has at the beginning."""
 
 LEAST_MINOR = {ETHER: ETHER_UNIT // 10**5, TOKEN: TOKEN_UNIT // 100, BTC: 1_500}
 """What a line of a run pays at least."""
@@ -86,31 +79,34 @@ class Bank:
         self._deposits = 0
 
     async def open(self, *, users: int, approvers: int = 3) -> None:
-        """Enlist people and give every user two Ether and ten thousand tokens."""
+        """Enlist people, and give every user what ``OPENING_MINOR`` says."""
+        self.users = await self.enlist([f"user{n}" for n in range(users)])
+        names = [f"approver{n}" for n in range(approvers)]
+        self.approvers = await self.enlist(names, [Role.APPROVER])
+        (self.operator,) = await self.enlist(["operator"], [Role.OPERATOR])
+        for code in LEAST_MINOR:
+            self.assets[code] = await asset_of(self.stack.site, code)
+        await self.provide([user.user_id for user in self.users], None)
+
+    async def enlist(self, names: Sequence[str], roles: Sequence[Role] = ()) -> list[ScriptedUser]:
+        """Make users, several at once, with a second factor each."""
         gate = asyncio.Semaphore(ENLISTED_AT_ONCE)
 
-        async def one(name: str, roles: Sequence[Role] = ()) -> ScriptedUser:
+        async def one(name: str) -> ScriptedUser:
             async with gate:
                 return await enlist(self.stack.site, name, roles)
 
-        self.users = await asyncio.gather(*(one(f"user{n}") for n in range(users)))
-        self.approvers = await asyncio.gather(
-            *(one(f"approver{n}", [Role.APPROVER]) for n in range(approvers))
-        )
-        self.operator = await one("operator", [Role.OPERATOR])
-        ether: dict[str | None, int] = {u.user_id: 2 * ETHER_UNIT for u in self.users}
-        ether[None] = 2 * ETHER_UNIT
-        await fund(self.stack.site, asset_code=ETHER, shares=ether)
-        tokens: dict[str | None, int] = {u.user_id: 10_000 * TOKEN_UNIT for u in self.users}
-        await fund(self.stack.site, asset_code=TOKEN, shares=tokens)
-        for code in LEAST_MINOR:
-            self.assets[code] = await asset_of(self.stack.site, code)
-        bitcoin: dict[str | None, int] = {u.user_id: BTC_UNIT // 10 for u in self.users}
-        bitcoin[None] = BTC_UNIT // 10
-        # Several coins, so that several batches can be on their way at once.
-        part = {who: minor // BITCOIN_COINS for who, minor in bitcoin.items()}
-        for _ in range(BITCOIN_COINS):
-            await fund(self.stack.site, asset_code=BTC, shares=part)
+        return list(await asyncio.gather(*(one(name) for name in names)))
+
+    async def provide(self, user_ids: Sequence[str], *capital: None) -> None:
+        """Give these users money, and us capital where that is asked for."""
+        who: list[str | None] = [*user_ids, *capital]
+        for code, minor in OPENING_MINOR.items():
+            # Several coins, so that several batches can be on their way at once.
+            times = BITCOIN_COINS if code == BTC else 1
+            for _ in range(times):
+                shares = dict.fromkeys(who, minor // times)
+                await fund(self.stack.site, asset_code=code, shares=shares)
 
     async def deposit(self, asset: str, amount_minor: int) -> Sent:
         """Have a stranger pay a fresh address of one of the users."""
@@ -128,7 +124,7 @@ class Bank:
     ) -> Asked:
         """Have the user with most codes at hand ask for a payout to a new recipient."""
         self._recipients += 1
-        recipient = _recipient(asset, f"{self.name} {self._recipients}")
+        recipient = recipient_of(asset, f"{self.name} {self._recipients}")
         key = f"{self.name}-{self._recipients}"
         user = max(self.users, key=lambda u: u.authenticator.codes_at_hand)
         body = {"asset": asset, "amount": str(amount_minor), "destination": recipient}
@@ -201,9 +197,11 @@ class Bank:
         finally:
             await database.close()
 
-    async def settle(self, *, patience_s: float = 120.0) -> None:
+    async def settle(
+        self, *others: Callable[[], Awaitable[bool]], patience_s: float = 120.0
+    ) -> None:
         """
-        Wait until every payout is final and every deposit credited and swept.
+        Wait until every payout is final, every deposit credited and swept, and others are done.
 
         Gives up when time is over; the findings then say so.
         """
@@ -212,7 +210,7 @@ class Bank:
         while loop.time() < deadline:
             # The database may be killed while we look.
             with suppress(DatabaseUnavailableError):
-                if await self._has_ended():
+                if await self._has_ended() and all([await is_done() for is_done in others]):
                     return
             await asyncio.sleep(POLL_S)
 
@@ -318,7 +316,7 @@ def _judge(
         found.notes.append(note)
 
 
-def _recipient(asset: str, name: str) -> str:
+def recipient_of(asset: str, name: str) -> str:
     """Return an address that nobody used before, on the asset's chain."""
     digest = keccak(text=name)
     if asset == BTC:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT
 from devnet.funding import fund
 from devnet.stack import Stack
-from tests.faults.bank import Bank, Findings
+from tests.faults.bank import Bank
+from tests.faults.findings import Findings
 
 VICTIMS = ("worker", "api", "postgres", "signer", "evm", "bitcoin", "temporal")
 COINS = 12

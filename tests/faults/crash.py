@@ -10,7 +10,7 @@ import argparse
 import json
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,10 +20,11 @@ from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.stack import Stack
 from infra.processes import run_and_exit
-from tests.faults.bank import Findings
 from tests.faults.bulk import bulk
+from tests.faults.findings import Findings
 from tests.faults.scenarios import run_scenarios
-from tests.faults.storm import storm
+from tests.faults.storm import WORKERS, storm
+from tests.faults.units import Load
 
 REPORT = Path("build/crash.json")
 LINES = 250
@@ -35,10 +36,10 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def stack_below(folder: Path) -> Stack:
+def stack_below(folder: Path, *, workers: Sequence[str | None] = (None,)) -> Stack:
     """Return a stack that is quick to confirm and quick to replace what is stuck."""
     prepare = partial(fill, confirmations_min=5, bump_after_s=4)
-    return Stack(folder, ports=Ports.free(), block_time_s="1", prepare=prepare)
+    return Stack(folder, ports=Ports.free(), workers=workers, block_time_s="1", prepare=prepare)
 
 
 @contextmanager
@@ -61,6 +62,11 @@ class Report:
     lines: int = 0
     """Of runs."""
     deposits: int = 0
+    purchases: int = 0
+    transfers: int = 0
+    """To, from and out of pockets."""
+    webhooks: int = 0
+    """Requests that came to receivers."""
     bulk_seconds: int = 0
     """From the first upload to the last settlement of the bulk part."""
     duplicates: int = 0
@@ -68,20 +74,10 @@ class Report:
     unbalanced: int = 0
     activities_without_crash: list[str] = field(default_factory=list)
 
-    def add(
-        self,
-        findings: Findings,
-        *,
-        kills: int,
-        payouts: int = 0,
-        lines: int = 0,
-        deposits: int = 0,
-    ) -> None:
-        """Add what one part found."""
-        self.kills += kills
-        self.lines += lines
-        self.payouts += payouts
-        self.deposits += deposits
+    def add(self, findings: Findings, **counts: int) -> None:
+        """Add what one part did and found."""
+        for name, count in counts.items():
+            setattr(self, name, getattr(self, name) + count)
         self.duplicates += findings.duplicates
         self.lost += findings.lost
         self.unbalanced += findings.unbalanced
@@ -112,31 +108,19 @@ async def run(options: argparse.Namespace) -> int:
 async def _scenarios(folder: Path, options: argparse.Namespace, report: Report) -> None:
     say("a crash after each activity's side effect, before its answer")
     async with stack_below(folder / "scenarios") as stack:
-        bank, kills, unharmed = await run_scenarios(
+        units, kills, unharmed = await run_scenarios(
             stack, folder / "markers", only=options.only, say=say
         )
         report.activities_without_crash = unharmed
-        report.add(
-            await bank.findings(),
-            kills=kills,
-            payouts=len(bank.asked),
-            lines=len(bank.lines),
-            deposits=len(bank.depositors.sent),
-        )
+        report.add(await units.findings(), kills=kills, **units.counts)
+        await units.close()
 
 
 async def _storm(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    async with stack_below(folder / "storm") as stack:
-        result = await storm(
-            stack, payouts=options.payouts, kills=options.kills, seed=options.seed, say=say
-        )
-        report.add(
-            result.findings,
-            kills=result.kills,
-            payouts=result.payouts,
-            lines=result.lines,
-            deposits=result.deposits,
-        )
+    async with stack_below(folder / "storm", workers=WORKERS) as stack:
+        load = Load(options.payouts, options.purchases, options.transfers)
+        result = await storm(stack, load, kills=options.kills, seed=options.seed, say=say)
+        report.add(result.findings, kills=result.kills, **result.counts)
 
 
 async def _bulk(folder: Path, options: argparse.Namespace, report: Report) -> None:
@@ -163,6 +147,8 @@ def main() -> None:
     )
     parser.add_argument("--only", help="run the scenario of this activity alone")
     parser.add_argument("--payouts", type=int, default=200)
+    parser.add_argument("--purchases", type=int, default=60)
+    parser.add_argument("--transfers", type=int, default=24, help="of pockets")
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=secrets.randbelow(2**31))
     options = parser.parse_args()

@@ -1,29 +1,37 @@
-"""What is in use of limits, against the payouts that use them."""
+"""What is in use of limits, against the payouts, transfers and purchases that use them."""
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 _MISCOUNTED = text("""
     WITH used AS (
-        SELECT user_id, asset, sum(amount_minor) AS amount, sum(times) AS times
-        FROM limit_usage WHERE operation = 'payout' GROUP BY 1, 2
-    ), paid AS (
-        SELECT user_id, asset, sum(amount_minor) AS amount, count(*) AS times
+        SELECT operation, user_id, asset, sum(amount_minor) AS amount, sum(times) AS times
+        FROM limit_usage GROUP BY 1, 2, 3
+    ), done AS (
+        SELECT CASE route WHEN 'payout' THEN 'payout' ELSE 'send_onchain' END AS operation,
+            user_id, asset, amount_minor
         FROM payout
-        WHERE status NOT IN ('refused', 'rejected', 'cancelled', 'expired', 'refunded')
-        GROUP BY 1, 2
+        WHERE route IN ('payout', 'send')
+            AND status NOT IN ('refused', 'rejected', 'cancelled', 'expired', 'refunded')
+        UNION ALL
+        SELECT 'purchase', user_id, asset, amount_minor
+        FROM purchase WHERE status NOT IN ('refused', 'cancelled', 'expired')
+    ), counted AS (
+        SELECT operation, user_id, asset, sum(amount_minor) AS amount, count(*) AS times
+        FROM done GROUP BY 1, 2, 3
     )
-    SELECT user_id, asset, used.amount, used.times, paid.amount, paid.times
-    FROM used FULL JOIN paid USING (user_id, asset)
+    SELECT operation, user_id, asset, used.amount, used.times, counted.amount, counted.times
+    FROM used FULL JOIN counted USING (operation, user_id, asset)
     WHERE (coalesce(used.amount, 0), coalesce(used.times, 0))
-       <> (coalesce(paid.amount, 0), coalesce(paid.times, 0))
+       <> (coalesce(counted.amount, 0), coalesce(counted.times, 0))
 """)
 
 
 async def miscounted(session: AsyncSession) -> list[str]:
-    """Return where use and payouts differ; nothing that was given back counts, all else does."""
+    """Return where use and what was done differ; nothing that was given back counts."""
     found = await session.execute(_MISCOUNTED)
     return [
-        f"the limits of {user} say {times} payouts of {amount} {asset}; there are {n} of {paid}"
-        for user, asset, amount, times, paid, n in found
+        f"the limits of {user} say {times} of {operation} of {amount} {asset}; there are {n} of"
+        f" {done}"
+        for operation, user, asset, amount, times, done, n in found
     ]

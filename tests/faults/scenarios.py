@@ -20,6 +20,8 @@ from models.payouts import Payout
 from models.wallets import Asset
 from payouts.policy import current_policy, store_policy
 from tests.faults.bank import Bank
+from tests.faults.unit_scenarios import unit_scenarios
+from tests.faults.units import Units
 
 SMALL = ETHER_UNIT // 1000
 ASKS_ONE_APPROVER = ETHER_UNIT // 2
@@ -199,12 +201,14 @@ async def crash_after(
 
 async def run_scenarios(
     stack: Stack, folder: Path, *, only: str | None, say: Callable[[str], None]
-) -> tuple[Bank, int, list[str]]:
-    """Run them all on one stack; return bank, crashes, and activities that did not crash."""
+) -> tuple[Units, int, list[str]]:
+    """Run them all on one stack; return who took part, crashes, and activities without one."""
     bank = Bank(stack, name="scenarios")
     await bank.open(users=14)
+    units = Units(bank)
+    await units.open(late=0, holders=2, listening=bank.users[:2])
     kills, unharmed = 0, list[str]()
-    for activity, victim, scenario in SCENARIOS:
+    for activity, victim, scenario in (*SCENARIOS, *unit_scenarios(units)):
         if only is not None and activity != only:
             continue
         name = f"{activity} ({scenario.__name__})"
@@ -218,7 +222,8 @@ async def run_scenarios(
         await deposits_while_all_is_down(bank)
         await bank.settle()
         say("  deposits while everything was down: waited for")
-    return bank, kills, unharmed
+    await units.settle(patience_s=PATIENCE_S)
+    return units, kills, unharmed
 
 
 async def _refused(bank: Bank, must_be: PayoutStatus) -> str:

@@ -1,15 +1,39 @@
-"""Payouts while every process is killed at random, in turn."""
+"""
+Everything at once while every process is killed at random, in turn.
+
+Payouts, runs, deposits, purchases, transfers of pockets, and webhooks that tell of them.
+"""
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from devnet.bootstrap import BTC, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.stack import Stack
-from tests.faults.bank import Bank, Findings
+from domain.workflow_ids import GATEWAYS_QUEUE
+from tests.faults.bank import Bank
+from tests.faults.findings import Findings
+from tests.faults.holders import STEPS
+from tests.faults.shoppers import Shoppers
+from tests.faults.units import Load, Units, dice_of
 
-VICTIMS = ("worker", "signer", "api", "temporal", "postgres", "evm", "bitcoin")
+VICTIMS = (
+    "worker",
+    "worker-gateways",
+    "signer",
+    "api",
+    "temporal",
+    "postgres",
+    "evm",
+    "bitcoin",
+    "stripe",
+    "rates",
+)
+WORKERS = (None, GATEWAYS_QUEUE)
+"""One for everything, and one that asks the payment gateway and sends webhooks."""
+
 PAYOUTS_PER_USER = 2
 SATOSHI_STEP = 10_000
 RUN_LINES = 40
@@ -21,47 +45,76 @@ DEPOSIT_EVERY = 4
 APPROVED_EVERY = 20
 """Every so many payouts one asks for an approval."""
 
+LATE_EVERY = 12
+"""Every so many purchases are paid when it is too late."""
+
+LISTENERS_PER_USER = 4
+"""One in so many of those who pay listens; all others do."""
+
+SECONDS_PER_PURCHASE = 2.0
+SETTLE_PATIENCE_S = 240.0
+
+THREADS = 64
+"""Requests wait for codes in threads; one each for all who may."""
+
 
 @dataclass
 class StormResult:
-    """How hard it blew, and what was found afterwards."""
+    """How hard it blew, what was asked for meanwhile, and what was found afterwards."""
 
     kills: int
-    payouts: int
-    lines: int
-    """Of runs."""
-    deposits: int
+    counts: dict[str, int]
     findings: Findings
 
 
 async def storm(
-    stack: Stack, *, payouts: int, kills: int, seed: int, say: Callable[[str], None]
+    stack: Stack, load: Load, *, kills: int, seed: int, say: Callable[[str], None]
 ) -> StormResult:
-    """Ask for payouts while killing; afterwards let everything end, and look."""
+    """Ask for everything while killing; afterwards let everything end, and look."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
     dice = random.Random(seed)  # noqa: S311 - dice, not secrets
     bank = Bank(stack, name=f"storm-{seed}")
-    say(f"enlisting {payouts // PAYOUTS_PER_USER} users")
-    await bank.open(users=max(2, payouts // PAYOUTS_PER_USER))
-    say(f"{payouts} payouts under {kills} kills, seed {seed}")
-    calmer = random.Random(seed + 1)  # noqa: S311
-    asking = asyncio.gather(
-        _ask(bank, payouts, calmer, say),
-        *(bank.pay_run(asset, RUN_LINES) for asset in (ETHER, TOKEN, BTC)),
+    units = Units(bank)
+    say(f"enlisting {load.payouts // PAYOUTS_PER_USER} users, buyers and holders of pockets")
+    await bank.open(users=max(2, load.payouts // PAYOUTS_PER_USER))
+    await units.open(
+        late=load.purchases // LATE_EVERY,
+        holders=load.transfers // STEPS,
+        listening=bank.users[::LISTENERS_PER_USER],
     )
+    say(f"{load} under {kills} kills, seed {seed}")
+    asking = asyncio.gather(*_everything(units, load, seed, say), return_exceptions=True)
     killed = await _kill(stack, kills, dice, say)
-    await asking
-    say("the storm is over; waiting for every payout and deposit to end")
+    failures = [repr(answer) for answer in await asking if isinstance(answer, BaseException)]
+    say("the storm is over; waiting for everything to end")
     vanished = await bank.depositors.resend_vanished()
     say(f"{vanished} deposits vanished with a killed node and were sent again")
-    await bank.settle(patience_s=180)
-    findings = await bank.findings()
-    return StormResult(
-        kills=killed,
-        payouts=len(bank.asked),
-        lines=len(bank.lines),
-        deposits=len(bank.depositors.sent),
-        findings=findings,
+    await units.settle(patience_s=SETTLE_PATIENCE_S)
+    findings = await units.findings()
+    findings.add(lost=[f"could not be asked for: {failure}" for failure in failures])
+    await units.close()
+    return StormResult(killed, units.counts, findings)
+
+
+def _everything(
+    units: Units, load: Load, seed: int, say: Callable[[str], None]
+) -> Sequence[Coroutine[None, None, object]]:
+    """Return all that is asked for while processes die."""
+    bank, shoppers, holders = units.bank, units.shoppers, units.holders
+    calmer = random.Random(seed + 1)  # noqa: S311
+    return (
+        _ask(bank, load.payouts, calmer, say),
+        *(bank.pay_run(asset, RUN_LINES) for asset in (ETHER, TOKEN, BTC)),
+        *(_buy(shoppers, turn, seed) for turn in range(load.purchases - len(shoppers.late))),
+        shoppers.pay_late(),
+        *(holders.play(number, dice_of(seed, number)) for number in range(len(holders.people))),
     )
+
+
+async def _buy(shoppers: Shoppers, turn: int, seed: int) -> None:
+    dice = dice_of(seed, -turn - 1)
+    await asyncio.sleep(turn * dice.uniform(0.5, 1.5) * SECONDS_PER_PURCHASE)
+    await shoppers.buy(dice)
 
 
 async def _ask(bank: Bank, payouts: int, dice: random.Random, say: Callable[[str], None]) -> None:

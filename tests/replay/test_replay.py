@@ -21,6 +21,7 @@ from worker import WORKFLOWS, sandbox
 
 PATHS = {
     "batcher",
+    "card_review",
     "chain_transaction_bumped",
     "chain_transaction_happy",
     "chain_transaction_refused",

@@ -5,6 +5,7 @@ Every step may be repeated, like its counterpart on PostgreSQL, and what must ha
 counted.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -214,6 +215,16 @@ class FakeCardDesk:
     async def mark_handled(self, event_id: str, purchase_id: str | None) -> None:
         assert self._shop.events[event_id] == purchase_id
         self._shop.handled.add(event_id)
+
+
+class FakeCardReview:
+    """Implements ``domain.gateway_ports.CardReview``."""
+
+    def __init__(self, shop: FakeShop) -> None:
+        self._shop = shop
+
+    async def missed(self) -> Sequence[str]:
+        return [event for event in self._shop.events if event not in self._shop.handled]
 
 
 class FakeRateDesk:

@@ -14,11 +14,17 @@ from temporalio.worker import Interceptor, Worker
 
 from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
-from activities.purchases import CardActivities, PurchaseActivities, RateActivities
+from activities.purchases import (
+    CardActivities,
+    CardReviewActivities,
+    PurchaseActivities,
+    RateActivities,
+)
 from api.purchase_workflows import PurchaseWorkflows
 from domain.ids import PURCHASE, new_id
 from domain.purchases import PaymentMethod, PurchaseRequest, PurchaseStatus, RefundRequest
 from domain.workflow_ids import (
+    CARD_REVIEW_ID,
     GATEWAYS_QUEUE,
     RATES_WORKFLOW_ID,
     WALLET_QUEUE,
@@ -31,6 +37,7 @@ from tests.support.fake_shop import (
     RECHECK,
     WINDOW,
     FakeCardDesk,
+    FakeCardReview,
     FakePurchase,
     FakePurchaseDesk,
     FakeRateDesk,
@@ -39,6 +46,7 @@ from tests.support.fake_shop import (
 )
 from tests.support.flows import events_of, until
 from worker import WORKFLOWS, sandbox
+from workflows.card_review import CardReviewWorkflow
 from workflows.rates import RatesWorkflow
 
 Handle = WorkflowHandle[Any, Any]
@@ -65,6 +73,9 @@ class PurchaseFlow:
         purchases = PurchaseActivities(FakePurchaseDesk(self.shop), self.notifier)
         deposits = DepositActivities(PayingDepositDesk(self.shop))
         cards = CardActivities(FakeCardDesk(self.shop), self.notifier)
+        reviews = CardReviewActivities(
+            cards, FakeCardReview(self.shop), interval=timedelta(milliseconds=10)
+        )
         rates = RateActivities(FakeRateDesk(self.shop), interval=timedelta(milliseconds=10))
         return {
             WALLET_QUEUE: [
@@ -81,6 +92,7 @@ class PurchaseFlow:
                 cards.cancel_intent,
                 cards.refund,
                 cards.handle_event,
+                reviews.review,
                 rates.follow,
             ],
         }
@@ -288,6 +300,27 @@ async def chain_reversed(flow: PurchaseFlow) -> Handles:
     return {"purchase_reversed": run}
 
 
+async def card_reviewed(flow: PurchaseFlow) -> Handles:
+    """A dispute takes a payment back, and no webhook ever tells of it."""
+    await card_paid(flow)
+    (purchase,) = flow.shop.purchases.values()
+    purchase.is_paid = False
+    flow.shop.events[f"evt_untold_{purchase.id}"] = purchase.id
+    handle = await flow.client.start_workflow(
+        CardReviewWorkflow.run, id=CARD_REVIEW_ID, task_queue=WALLET_QUEUE
+    )
+    flow.started.append(CARD_REVIEW_ID)
+    first = handle.first_execution_run_id
+
+    async def is_over() -> bool:
+        is_renewed = (await handle.describe()).run_id != first
+        return is_renewed and purchase.status == PurchaseStatus.CLAWED_BACK
+
+    await until(is_over)
+    await (await flow.run_of(purchase)).result()
+    return {"card_review": flow.client.get_workflow_handle(CARD_REVIEW_ID, run_id=first)}
+
+
 async def rates_followed(flow: PurchaseFlow) -> Handles:
     handle = await flow.client.start_workflow(
         RatesWorkflow.run, id=RATES_WORKFLOW_ID, task_queue=WALLET_QUEUE
@@ -312,5 +345,6 @@ PURCHASE_SCENARIOS: tuple[Scenario, ...] = (
     quote_refused,
     chain_paid,
     chain_reversed,
+    card_reviewed,
     rates_followed,
 )

@@ -89,9 +89,8 @@ async def drops(request: web.Request) -> web.StreamResponse:
 
 
 @asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving[R: Receiver](receiver: R) -> AsyncIterator[R]:
     """Yield a receiver on a free port."""
-    receiver = Receiver()
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", receiver.answer)
     # What never answers is not waited for at the end.

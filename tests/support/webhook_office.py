@@ -94,6 +94,6 @@ async def open_office(books: Books, database_url: str) -> AsyncIterator[Office]:
     api = Database(as_role(database_url, "api"), pool_size=5)
     # Signatures hold the time, and the library compares it with the present.
     books.clock.advance(datetime.now(UTC) - books.clock.now())
-    async with receiving() as receiver:
+    async with receiving(Receiver()) as receiver:
         yield Office(books, api, receiver)
     await api.close()

@@ -33,6 +33,7 @@ CRASHES: dict[str, Scenario] = {
     "card.cancel_intent": scenarios.card_expired,
     "card.refund": scenarios.card_refunded,
     "card.handle_event": scenarios.disputed,
+    "card.review": scenarios.card_reviewed,
     "rates.follow": scenarios.rates_followed,
 }
 """Each activity, and a path that takes it."""
@@ -80,6 +81,11 @@ class TestPaths:
                 scenarios.disputed,
                 "completed",
                 {"clawed back": 1, "credited": 2, "intent": 1, "opened": 1},
+            ),
+            (
+                scenarios.card_reviewed,
+                "clawed_back",
+                {"clawed back": 1, "credited": 1, "intent": 1, "opened": 1},
             ),
             (scenarios.chain_paid, "completed", {"credited": 1, "opened": 1}),
             (

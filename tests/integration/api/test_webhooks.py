@@ -25,7 +25,7 @@ PUBLIC = "https://shop.example/hook"
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as opened:
+    async with receiving(Receiver()) as opened:
         yield opened
 
 

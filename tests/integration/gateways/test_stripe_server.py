@@ -256,6 +256,27 @@ async def receiver(server: LocalStripe) -> AsyncIterator[Receiver]:
         await server.play("webhook", url="")
 
 
+class TestEvents:
+    async def test_are_listed_by_kind_and_time_newest_first(
+        self, server: LocalStripe, client: stripe.StripeClient
+    ) -> None:
+        intent = await paid(client)
+        since = max(event["created"] for event in server.things["event"].values())
+        server.server.store.add("event", type="payment_intent.canceled", data={})["created"] -= 100
+        kinds = ["payment_intent.succeeded", "payment_intent.canceled"]
+        everything = await client.v1.events.list_async({"types": kinds})
+        recent = await client.v1.events.list_async({"types": kinds, "created": {"gte": since}})
+
+        assert [event.type for event in everything.data] == kinds[::-1]
+        assert [event.data.object["id"] for event in recent.data] == [intent.id]
+
+    async def test_are_not_listed_for_more_kinds_than_stripe_takes(
+        self, client: stripe.StripeClient
+    ) -> None:
+        with pytest.raises(stripe.InvalidRequestError):
+            await client.v1.events.list_async({"types": [f"a.b{n}" for n in range(21)]})
+
+
 class TestWebhooks:
     async def test_are_signed_and_sent_again_until_they_are_taken(
         self, client: stripe.StripeClient, receiver: Receiver

@@ -15,7 +15,7 @@ from webhooks.sender import ANSWER_BYTES_MAX, Answer, SendError, WebhookSender
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    async with receiving() as opened:
+    async with receiving(Receiver()) as opened:
         yield opened
 
 
