@@ -1,5 +1,7 @@
 """What a reviewer tried on purchases: limits that were given back, disputes of what is gone."""
 
+import pytest
+
 from domain.limits import Operation
 from domain.purchases import PurchaseStatus
 from tests.support.limits import row, set_limits, used
@@ -37,3 +39,25 @@ class TestLateLimits:
 
         assert (await shop.purchase(late.id)).status == PurchaseStatus.COMPLETED
         assert await used(shop.books) == [(1, None)]
+
+
+class TestDisputeOfWhatIsGone:
+    @pytest.mark.parametrize("given_back", ["refund", "cancellation"])
+    async def test_freezes_whoever_has_their_money_twice(self, shop: Shop, given_back: str) -> None:
+        purchase = await shop.card_bought(1_000)
+        secret = await shop.client_secret(purchase)
+        if given_back == "cancellation":
+            await shop.desk.cancel(purchase.id)
+        await shop.stripe.pay(secret, "pm_card_visa")
+        await shop.look(purchase)
+        if given_back == "refund":
+            await shop.refund(purchase, 1_000)
+        (refund,) = await shop.refunds(purchase)
+        await shop.cards.refund(refund.id)
+        await shop.look(purchase)
+        assert not await shop.is_frozen()
+
+        await shop.stripe.play("dispute", shop.stripe.only("charge")["id"], amount="1000")
+        await shop.look(purchase)
+
+        assert await shop.is_frozen()
