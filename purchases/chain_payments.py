@@ -14,7 +14,7 @@ from domain.errors import LimitExceededError, PairNotListedError, RateUnavailabl
 from domain.limits import Operation
 from domain.purchases import Lot, Position, PurchaseStatus, chain_position, late_rate
 from gateways.rates.table import current_table
-from limits.reservation import reserve
+from limits.reservation import is_reserved, reserve
 from models.deposits import ChainDeposit
 from models.purchases import Purchase, PurchasePayment
 from purchases.books import terms_of
@@ -100,9 +100,10 @@ async def rate_when_late(
         await present_rate(session, purchase, now=now),
         tolerance_bps=purchase.late_tolerance_bps,
     )
-    if rate is not None and purchase.status == PurchaseStatus.EXPIRED:
-        return rate if await _reserved_again(session, purchase, now=now) else None
-    return rate
+    # Not by the status: a late payment that confirms has opened an expired purchase again.
+    if rate is None or await is_reserved(session, purchase.id):
+        return rate
+    return rate if await _reserved_again(session, purchase, now=now) else None
 
 
 async def _reserved_again(session: AsyncSession, purchase: Purchase, *, now: datetime) -> bool:
