@@ -1,6 +1,11 @@
 """Pockets whose transfers convert: rates, stock, quotes, over a chain in memory."""
 
+import copy
+from dataclasses import dataclass
 from typing import Any, override
+
+from sqlalchemy import func
+from sqlmodel import select
 
 from domain.payouts import Acceptance, PayoutStatus
 from domain.pockets import Route
@@ -9,11 +14,14 @@ from gateways.rates.quotes import QuoteRequest, give_quote
 from gateways.rates.table import check_assets, store_table
 from ledger import chart, rules
 from ledger.stock import Source, set_aside
+from models.ledger import LedgerTransaction
 from models.payouts import Payout, PocketConversion
 from models.purchases import Quote
 from payouts.catalog import apply_catalog
+from tests.support.clocks import MovableClock
 from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import CONFIRMATIONS, ETHER
+from tests.support.fake_chain import FakeChain
 from tests.support.pocket_books import PocketBooks
 from tests.support.pockets import transfer_request
 from tests.support.purchases import ITD, OFF_CHAIN
@@ -47,6 +55,33 @@ def conversion_table(**changes: Any) -> dict[str, Any]:
         "late_tolerance_bps": 200,
         **changes,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Books as they are when they were opened, to be copied by tests: opening takes seconds."""
+
+    database: str
+    chain: FakeChain
+    clock: MovableClock
+    hot: str
+    contracts: dict[str, str]
+
+    def copied(self, url: str) -> "ConvertingBooks":
+        """Return the same books on a copy of their database."""
+        chain, clock = copy.deepcopy(self.chain), copy.deepcopy(self.clock)
+        books = ConvertingBooks(url, chain=chain, clock=clock)
+        books.hot, books.contracts = self.hot, dict(self.contracts)
+        return books
+
+
+async def begun_on(url: str) -> Begun:
+    """Open books on an empty database, and leave it to be copied."""
+    books = ConvertingBooks(url)
+    await books.begin()
+    await books.close()
+    name = url.rpartition("/")[2]
+    return Begun(name, books.chain, books.clock, books.hot, books.contracts)
 
 
 class ConvertingBooks(PocketBooks):
@@ -140,6 +175,12 @@ class ConvertingBooks(PocketBooks):
         """Return what is set aside, and what is promised."""
         free_minor = await self.balance(chart.CONVERSION_STOCK, asset)
         return free_minor, await self.balance(chart.CONVERSION_RESERVED, asset)
+
+    async def count_of(self, rule: str) -> int:
+        """Return how often a rule was posted."""
+        async with self.owner.transaction() as session:
+            query = select(func.count()).where(LedgerTransaction.rule == rule)
+            return (await session.exec(query)).one()
 
     async def standing(self) -> dict[str, int]:
         """Return what a transfer that does not take place must leave as it was."""

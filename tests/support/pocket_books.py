@@ -16,6 +16,7 @@ from payouts.catalog import apply_catalog
 from payouts.policy import store_policy
 from tests.support.books import AUTOMATIC, as_role, people
 from tests.support.chain_world import DESTINATION, TokenKind
+from tests.support.clocks import MovableClock
 from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import CONFIRMATIONS, ETHER, GWEI, PLAIN_GAS, EvmBooks, catalog
 from tests.support.fake_chain import FakeChain
@@ -28,8 +29,8 @@ ROUNDS = 40
 class FakeWorld:
     """What ``EvmBooks`` asks of its world, over a chain in memory."""
 
-    def __init__(self) -> None:
-        self.chain = self.outlet = FakeChain(CHAIN_ID)
+    def __init__(self, chain: FakeChain | None = None) -> None:
+        self.chain = self.outlet = chain or FakeChain(CHAIN_ID)
 
     async def mine(self, count: int = 1) -> None:
         await self.chain.mine(count)
@@ -38,10 +39,13 @@ class FakeWorld:
 class PocketBooks(EvmBooks):
     """Books over a chain in memory, with one user who owns coin and tokens off-chain."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(
+        self, url: str, *, chain: FakeChain | None = None, clock: MovableClock | None = None
+    ) -> None:
         api, worker, signer = (Database(as_role(url, r)) for r in ("api", "worker", "signer"))
-        world: Any = FakeWorld()
-        super().__init__(Database(url), api, worker, signer, world)
+        world: Any = FakeWorld(chain)
+        clock = clock or MovableClock()
+        super().__init__(Database(url), api, worker, signer, world, clock=clock)
         self.chain: FakeChain = world.chain
         self.dies_after: str | None = None
 

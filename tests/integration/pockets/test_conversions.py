@@ -23,28 +23,38 @@ from domain.policy import parse_policy
 from domain.purchases import PurchaseRequest, PurchaseStatus
 from domain.rate_table import Purpose
 from ledger import chart
-from models.payouts import PocketConversion
+from models.payouts import Payout, PocketConversion
 from payouts.policy import store_policy
 from purchases.desk import PostgresPurchaseDesk
+from tests.support.chain_world import TokenKind
 from tests.support.conversions import (
     ITD_MINOR,
     STOCK_MINOR,
+    Begun,
     ConvertingBooks,
+    begun_on,
     conversion_table,
 )
 from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import CONFIRMATIONS, ETHER
+from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.purchases import ITD
 
 ONE_APPROVER = {"rules": [{"asset": "*", "up_to_minor": None, "approvals": 1}]}
 
 
+@pytest.fixture(scope="module")
+async def begun(postgres_server: PostgresServer) -> AsyncIterator[Begun]:
+    with fresh_database(postgres_server) as url:
+        yield await begun_on(url)
+
+
 @pytest.fixture
-async def books(database_url: str) -> AsyncIterator[ConvertingBooks]:
-    opened = ConvertingBooks(database_url)
-    await opened.begin()
-    yield opened
-    await opened.close()
+async def books(postgres_server: PostgresServer, begun: Begun) -> AsyncIterator[ConvertingBooks]:
+    with fresh_database(postgres_server, template=begun.database) as url:
+        opened = begun.copied(url)
+        yield opened
+        await opened.close()
 
 
 class TestQuote:
@@ -315,28 +325,56 @@ class TestReorg:
     @pytest.mark.parametrize(
         ("route", "pair"),
         [
-            (Route.FUND, ("ITD", "ETH")),
-            (Route.FUND, ("USD", "ETH")),
-            (Route.REDEEM, ("ETH", "ITD")),
-            (Route.REDEEM, ("ETH", "USD")),
+            (Route.FUND, ("ITD", "USD")),
+            (Route.FUND, ("ETH", "USD")),
+            (Route.REDEEM, ("USD", "ITD")),
+            (Route.REDEEM, ("USD", "ETH")),
         ],
     )
-    async def test_after_it_settled_ends_where_the_chain_does(
+    async def test_after_it_settled_undoes_both_sides_and_does_them_again(
         self, books: ConvertingBooks, route: Route, pair: tuple[str, str]
     ) -> None:
-        amount_minor = 10**8 if route == Route.FUND else ETHER // 10
-        transfer, quote = await books.converted(route, *pair, amount_minor)
+        before = await books.standing()
+        amount_minor = ETHER // 10 if pair[0] == "ETH" else 10**8
+        transfer, _ = await books.converted(route, *pair, amount_minor)
         settled = await books.standing()
-        await books.chain.reorg(2 * CONFIRMATIONS)
-        await books.finish()
+        fee_minor = (await books.conversion(transfer.id)).fee_minor
 
-        assert (await books.payout(transfer.id)).status == PayoutStatus.SETTLED
-        after = await books.standing()
-        gas = chart.onchain("u1", CHAIN_ID)
-        assert {k: v for k, v in after.items() if k != f"{gas} ETH"} == {
-            k: v for k, v in settled.items() if k != f"{gas} ETH"
-        }
-        assert quote.id == (await books.conversion(transfer.id)).quote_id
+        await again(books, transfer, TokenKind.FALSE)
+        undone = await books.standing()
+        await again(books, transfer, TokenKind.PLAIN)
+
+        # The chain's own fee, and ours, are taken all the same.
+        gas = f"{chart.onchain('u1', CHAIN_ID)} ETH"
+        before[f"{chart.available('u1')} {pair[0]}"] -= fee_minor
+        assert undone | {gas: 0} == before | {gas: 0}
+        assert await books.standing() | {gas: 0} == settled | {gas: 0}
+        assert await books.count_of("pocket_fix") == 2
+        await books.assert_books_equal_chain()
+
+    @pytest.mark.parametrize("buy_asset", ["ITD", "ETH"])
+    async def test_that_brings_less_back_buys_less(
+        self, books: ConvertingBooks, buy_asset: str
+    ) -> None:
+        owned_minor = await books.available(buy_asset)
+        transfer, quote = await books.converted(Route.REDEEM, "USD", buy_asset, 10**8)
+        assert await books.available(buy_asset) == owned_minor + quote.buy_minor
+        await again(books, transfer, TokenKind.FEE)
+
+        assert await books.available(buy_asset) == owned_minor + quote.buy_minor * 99 // 100
+        await books.assert_books_equal_chain()
+
+
+async def again(books: ConvertingBooks, transfer: Payout, kind: TokenKind) -> None:
+    """Have a reorg mine a transfer's transaction again, with a token that does otherwise."""
+    (row,) = [r for r in await books.transactions() if r.id == transfer.chain_transaction_id]
+    head = await books.chain.head()
+    await books.chain.reorg(head.height - int(row.block_height or 0) + 1)
+    books.chain._tokens[books.contracts["USD"]] = kind
+    await books.look()
+    books.wait(11)
+    await books.look()
+    await books.mine(2 * CONFIRMATIONS)
 
 
 class TestRefusal:
