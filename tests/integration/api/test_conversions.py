@@ -174,7 +174,8 @@ class TestBadRequest:
         self, converting: Bank, changes: dict[str, Any], code: str
     ) -> None:
         quoted = await quote(converting, "ITD", "ETH", 100 * ITD_PER_WEI)
-        assert code_of(await convert(converting, "fund", quoted, **changes)) == code
+        asked = {"route": "fund"} | changes
+        assert code_of(await convert(converting, quoted=quoted, **asked)) == code
         assert await itd(converting) == (ITD_MINOR, 0)
         assert await converting.balances() == (FUNDS_MINOR, 0)
         assert (await convert(converting, "fund", quoted)).status_code == 202

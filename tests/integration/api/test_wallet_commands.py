@@ -82,12 +82,13 @@ class TestPocket:
 
     async def test_is_redeemed_sent_from_and_explained(self, line: CommandLine) -> None:
         await fill(line, await line.ok("pocket", "create", CHAIN_ID))
-        back = await line.ok("pocket", "redeem", "ETH", HUNDRED_WEI, *code(line))
-        sent = await line.ok("pocket", "send", "ETH", "all", DESTINATION, *code(line))
+        order = ["pocket", "send", "ETH", FIVE_THOUSAND_WEI, DESTINATION]
+        sent = await line.ok(*order, *code(line))
+        back = await line.ok("pocket", "redeem", "ETH", "all", *code(line))
 
         assert (back["route"], back["status"]) == ("redeem", "ready")
         assert (sent["route"], sent["destination"]) == ("send", DESTINATION)
-        assert "approvals" in await line.text("pocket", "explain", sent["id"])
+        assert "approval" in await line.text("pocket", "explain", sent["id"])
         cancelled = await line.text("pocket", "cancel", sent["id"], *code(line))
         assert cancelled == f"{sent['id']} is cancelled.\n"
 
