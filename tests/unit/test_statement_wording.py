@@ -40,6 +40,8 @@ def entry(
             note=None,
             chain_transaction_id=None,
             txid=None,
+            to_asset=None,
+            to_amount_minor=None,
             created_at=AT,
             updated_at=AT,
         )
