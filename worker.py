@@ -315,6 +315,8 @@ def gateways_worker(process: Process, settings: WorkerSettings) -> Worker:
         ],
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
+        # Twice what webhooks may keep busy at once (``webhooks.desk.IN_ALL_MAX``): who receives
+        # them slowly must not keep card payments and rates waiting.
         max_concurrent_activities=50,
     )
 

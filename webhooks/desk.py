@@ -2,7 +2,8 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import update
@@ -25,10 +26,19 @@ from webhooks.sender import WebhookSender
 AT_ONCE_MAX = 4
 """Deliveries to one endpoint that a process has on the wire: a slow one keeps few slots busy."""
 
+OF_USER_MAX = 8
+"""The same, to all endpoints of one user."""
+
+IN_ALL_MAX = 25
+"""The same, to all: half of what its worker does at once is kept for cards and rates."""
+
+_ALL = ""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parcel:
     endpoint_id: str
+    user_id: str
     url: str
     message: Message
 
@@ -85,25 +95,33 @@ class PostgresWebhookDesk:
         Whoever dies between sending and noting it sends it again: receivers know it by its id.
 
         Raises:
-            WebhookEndpointBusyError: The endpoint has as many on the wire as it may.
+            WebhookEndpointBusyError: As many are on the wire as may be, to the endpoint, to its
+                user, or in all.
         """
         async with self._database.transaction() as session:
             prepared = await self._prepare(session, delivery_id)
         if isinstance(prepared, DeliveryStanding):
             return prepared
-        if self._on_the_wire[prepared.endpoint_id] >= AT_ONCE_MAX:
-            raise WebhookEndpointBusyError
-        self._on_the_wire[prepared.endpoint_id] += 1
-        try:
+        with self._slot(prepared):
             message = prepared.message
             answer = await self._sender.post(prepared.url, message.body, message.headers)
-        finally:
-            self._on_the_wire[prepared.endpoint_id] -= 1
-            self._on_the_wire += Counter()
         async with self._database.transaction() as session:
             return await record_attempt(
                 session, delivery_id, answer, clock=self._clock, chance=self._chance()
             )
+
+    @contextmanager
+    def _slot(self, parcel: _Parcel) -> Iterator[None]:
+        """Count one more on the wire inside the block."""
+        most = {parcel.endpoint_id: AT_ONCE_MAX, parcel.user_id: OF_USER_MAX, _ALL: IN_ALL_MAX}
+        if any(self._on_the_wire[of] >= count for of, count in most.items()):
+            raise WebhookEndpointBusyError
+        self._on_the_wire.update(most.keys())
+        try:
+            yield
+        finally:
+            self._on_the_wire.subtract(most.keys())
+            self._on_the_wire += Counter()
 
     async def _prepare(
         self, session: AsyncSession, delivery_id: str
@@ -124,7 +142,9 @@ class PostgresWebhookDesk:
         if endpoint.previous_sealed_secret is not None and until is not None and now < until:
             sealed.append(endpoint.previous_sealed_secret)
         secrets = [opened(self._keyring, secret, endpoint_id=endpoint.id) for secret in sealed]
-        return _Parcel(endpoint.id, endpoint.url, message_of(event, secrets, now=now))
+        return _Parcel(
+            endpoint.id, endpoint.user_id, endpoint.url, message_of(event, secrets, now=now)
+        )
 
 
 def _standing(delivery: WebhookDelivery) -> DeliveryStanding:

@@ -46,6 +46,6 @@ class WebhookDeliveriesWaitingError(ConflictError):
 
 
 class WebhookEndpointBusyError(TransientError):
-    """As many deliveries to the endpoint are on the wire as may be at once."""
+    """As many deliveries to the endpoint, or to others, are on the wire as may be at once."""
 
     code, title = "webhook_endpoint_busy", "Webhook endpoint busy"
