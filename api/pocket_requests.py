@@ -15,7 +15,7 @@ from domain.errors import (
 from domain.ids import POCKET_TRANSFER, derived_id
 from domain.money import parse_minor
 from domain.payouts import PayoutStatus, request_hash
-from domain.pockets import ALL, PocketTransferRequest
+from domain.pockets import ALL, PocketTransferRequest, Route
 from identity.principals import Principal
 from infra.database import Database
 from models.payouts import Payout, PayoutEvent
@@ -47,7 +47,9 @@ class PocketRequests:
             WorkflowEngineUnavailableError, DatabaseUnavailableError: Repeat the same request.
         """
         transfer_id = derived_id(POCKET_TRANSFER, principal.principal_id, idempotency_key)
-        hashed = request_hash(body.model_dump(mode="json"))
+        # What converts nothing is hashed as it was before there were quotes.
+        unset = {"quote_id"} if body.quote_id is None else set()
+        hashed = request_hash(body.model_dump(mode="json", exclude=unset))
         if known := await self._find(transfer_id, hashed):
             return known
         chain_id = await self._chain_of(body)
@@ -67,6 +69,8 @@ class PocketRequests:
                 destination=body.destination,
                 note=body.note,
                 priority=body.priority,
+                to_asset=body.to_asset,
+                quote_id=body.quote_id,
             )
 
         async with self._database.transaction() as session:
@@ -81,14 +85,17 @@ class PocketRequests:
         raise _refusal(acceptance.reason_code, acceptance.reason)
 
     async def _chain_of(self, body: PocketTransferBody) -> str:
-        async with self._database.transaction() as session:
-            asset = await session.get(Asset, body.asset)
-        if asset is None or not asset.enabled:
-            msg = f"There is no asset {body.asset!r}."
-            raise UnknownAssetError(msg)
-        if body.to_asset not in (None, body.asset):
-            msg = f"Nobody converts {body.asset} to {body.to_asset} on the way."
+        """Return the chain of the asset that lies on the pocket."""
+        if body.quote_id is None and body.to_asset not in (None, body.asset):
+            msg = f"Ask for a quote from {body.asset} to {body.to_asset} first."
             raise ConversionUnavailableError(msg)
+        is_fund = body.route == Route.FUND
+        code = body.to_asset or body.asset if is_fund else body.asset
+        async with self._database.transaction() as session:
+            asset = await session.get(Asset, code)
+        if asset is None or not asset.enabled:
+            msg = f"There is no asset {code!r}."
+            raise UnknownAssetError(msg)
         return asset.home_chain_id
 
     async def _find(self, transfer_id: str, hashed: str) -> Payout | None:

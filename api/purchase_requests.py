@@ -8,10 +8,11 @@ from domain.errors import IdempotencyKeyReusedError, StrongroomError, error_by_c
 from domain.ids import PURCHASE, derived_id
 from domain.payouts import request_hash
 from domain.purchases import PurchaseRequest, PurchaseStatus
+from domain.rate_table import Purpose
+from gateways.rates.quotes import check_purpose, find_quote
 from identity.principals import Principal
 from infra.database import Database
 from models.purchases import Purchase, PurchaseEvent
-from purchases.quotes import find_quote
 
 
 class PurchaseRequests:
@@ -29,7 +30,8 @@ class PurchaseRequests:
         Return the purchase that this request made, now or when it was sent before.
 
         Raises:
-            QuoteNotFoundError, QuoteExpiredError, QuoteUsedError: The quote is not to be had.
+            QuoteNotFoundError, QuoteMismatchError, QuoteExpiredError, QuoteUsedError: The quote is
+                not to be had.
             RequestError, ConflictError: Refused otherwise.
             WorkflowEngineUnavailableError, DatabaseUnavailableError: Repeat the same request.
         """
@@ -44,7 +46,8 @@ class PurchaseRequests:
         if known := await self._find(request):
             return known
         async with self._database.transaction() as session:
-            await find_quote(session, body.quote_id, user_id=principal.user_id)
+            quote = await find_quote(session, body.quote_id, user_id=principal.user_id)
+            check_purpose(quote, Purpose.PURCHASE)
         acceptance = await self._workflows.request(request)
         if acceptance.request_hash != request.request_hash:
             raise IdempotencyKeyReusedError

@@ -28,7 +28,9 @@ async def translated(ended: type[ConflictError], what: str) -> AsyncIterator[Non
     try:
         yield
     except WorkflowUpdateFailedError as error:
-        raise _cause(error) from error
+        if known := _known(error):
+            raise known from error
+        raise
     except WorkflowAlreadyStartedError as error:
         msg = "This request was made before and its workflow has ended."
         raise ended(msg) from error
@@ -44,7 +46,7 @@ async def translated(ended: type[ConflictError], what: str) -> AsyncIterator[Non
         raise WorkflowEngineUnavailableError from error
 
 
-def _cause(error: WorkflowUpdateFailedError) -> Exception:
+def _known(error: WorkflowUpdateFailedError) -> Exception | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ApplicationError) and cause.type:
@@ -52,4 +54,4 @@ def _cause(error: WorkflowUpdateFailedError) -> Exception:
             if known is not None:
                 return known(cause.message)
         cause = cause.__cause__
-    return error
+    return None

@@ -11,10 +11,16 @@ from sqlalchemy import func
 from sqlmodel import select
 
 from cli.context import Context, context_of
+from domain.clock import SystemClock
+from domain.errors import UnknownAssetError
+from domain.ids import new_id
+from domain.money import format_units, parse_units
 from infra.database import Database
 from ledger.queries import asset_sums, customer_balances, system_balances
+from ledger.stock import Source, set_aside
 from ledger.verify import Verification, verify
 from models.ledger import AuditLink
+from models.wallets import Asset
 
 app = typer.Typer(help="The books.", no_args_is_help=True)
 
@@ -51,6 +57,45 @@ def balance(
     for asset, total in sums.items():
         table.add_row("sum over all accounts", asset, total, style="bold")
     context.out.print(table)
+
+
+@app.command("stock")
+def set_stock_aside(
+    typer_context: typer.Context,
+    asset: Annotated[str, typer.Argument(help="Asset code, such as ETH.")],
+    amount: Annotated[str, typer.Argument(help="In whole units, such as 2.5.")],
+    source: Annotated[Source, typer.Option("--from", help="Which money of ours.")] = Source.CAPITAL,
+    is_back: Annotated[bool, typer.Option("--back", help="Take it back to there.")] = False,
+    key: Annotated[str | None, typer.Option(help="Repeat it when you repeat the command.")] = None,
+) -> None:
+    """Set money of ours aside for users to convert into; never theirs."""
+    context = context_of(typer_context)
+    stock = asyncio.run(_set_aside(context, asset, amount, source, key, is_back=is_back))
+    context.show(stock, f"{stock['stock']} {asset} are set aside.")
+
+
+async def _set_aside(
+    context: Context, asset: str, amount: str, source: Source, key: str | None, *, is_back: bool
+) -> dict[str, str]:
+    database = Database(context.owner_database_url())
+    try:
+        async with database.transaction() as session:
+            row = await session.get(Asset, asset)
+            if row is None:
+                msg = f"There is no asset {asset}."
+                raise UnknownAssetError(msg)
+            amount_minor = parse_units(amount, decimals=row.decimals)
+            stock_minor = await set_aside(
+                session,
+                asset=asset,
+                amount_minor=-amount_minor if is_back else amount_minor,
+                source=source,
+                key=key or new_id("cli"),
+                clock=SystemClock(),
+            )
+    finally:
+        await database.close()
+    return {"asset": asset, "stock": format_units(stock_minor, decimals=row.decimals)}
 
 
 async def _verify(context: Context) -> Verification:

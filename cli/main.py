@@ -20,11 +20,16 @@ from cli import (
     ledger,
     limits,
     payout,
+    pocket,
+    purchase,
+    quote,
+    rates,
     run,
     screening,
     stack,
     transfer,
     user,
+    webhook,
 )
 from cli.client import ApiProblem
 from cli.context import DEFAULT_API_URL, Context, default_state_dir
@@ -44,6 +49,10 @@ app.add_typer(admin.app, name="admin")
 app.add_typer(payout.app, name="payout")
 app.add_typer(run.app, name="run")
 app.add_typer(transfer.app, name="transfer")
+app.add_typer(pocket.app, name="pocket")
+app.add_typer(quote.app, name="quote")
+app.add_typer(purchase.app, name="purchase")
+app.add_typer(rates.app, name="rates")
 app.add_typer(book.app, name="book")
 app.add_typer(deposit.app, name="deposit")
 app.add_typer(chain.app, name="chain")
@@ -52,6 +61,7 @@ app.add_typer(freeze.app, name="freeze")
 app.add_typer(screening.app, name="screening")
 app.add_typer(kyc.app, name="kyc")
 app.add_typer(limits.app, name="limits")
+app.add_typer(webhook.app, name="webhook")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
 

@@ -7,9 +7,8 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from cli.client import ApiClient
+from cli.amounts import Scales
 from cli.context import context_of
-from domain.money import format_units, parse_units
 from domain.payouts import PayoutStatus, Priority
 
 app = typer.Typer(help="Payouts: create, follow, approve.", no_args_is_help=True)
@@ -41,8 +40,11 @@ def create(
     """Freeze an amount and pay it out once approved."""
     context = context_of(typer_context)
     with context.api() as api:
-        amount_minor = parse_units(amount, decimals=_decimals(api, asset))
-        body = {"asset": asset, "amount": str(amount_minor), "destination": destination}
+        body = {
+            "asset": asset,
+            "amount": Scales(api).minor(asset, amount),
+            "destination": destination,
+        }
         if note is not None:
             body["note"] = note
         if priority is not None:
@@ -96,7 +98,7 @@ def list_payouts(
     with context.api() as api:
         scope = "all" if everybody else "mine"
         page = api.get("/v1/payouts", status=status, scope=scope, limit=limit)
-        decimals = {asset["code"]: asset["decimals"] for asset in api.get("/v1/assets")["items"]}
+        scales = Scales(api)
     if context.is_json:
         context.show(page)
         return
@@ -104,10 +106,8 @@ def list_payouts(
     for heading in ("payout", "amount", "destination", "status", "created"):
         table.add_column(heading)
     for p in page["items"]:
-        amount = format_units(int(p["amount"]), decimals=decimals[p["asset"]])
-        table.add_row(
-            p["id"], f"{amount} {p['asset']}", p["destination"], p["status"], p["created_at"][:19]
-        )
+        amount = scales.shown(p["asset"], p["amount"])
+        table.add_row(p["id"], amount, p["destination"], p["status"], p["created_at"][:19])
     context.out.print(table)
 
 
@@ -179,11 +179,3 @@ def _act(typer_context: typer.Context, payout_id: str, action: str, code: str, b
     with context.api() as api:
         answer = api.send("POST", f"/v1/payouts/{payout_id}/{action}", body, code=code)
     context.show(answer, f"{payout_id} is {answer['status']}.")
-
-
-def _decimals(api: ApiClient, code: str) -> int:
-    for asset in api.get("/v1/assets")["items"]:
-        if asset["code"] == code:
-            return int(asset["decimals"])
-    msg = f"There is no asset {code}."
-    raise typer.BadParameter(msg)

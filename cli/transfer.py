@@ -5,10 +5,10 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from cli.amounts import Scales
 from cli.client import ApiClient
 from cli.context import context_of
 from domain.ids import new_id
-from domain.money import format_units, parse_units
 
 app = typer.Typer(help="Money between users: send, list, ask, pay.", no_args_is_help=True)
 
@@ -49,7 +49,7 @@ def list_transfers(
     context = context_of(typer_context)
     with context.api() as api:
         page = api.get("/v1/transfers", scope="all" if everybody else "mine", limit=limit)
-        scales = _scales(api)
+        scales = Scales(api)
     if context.is_json:
         context.show(page)
         return
@@ -57,10 +57,9 @@ def list_transfers(
     for heading in ("transfer", "amount", "from", "to", "note", "created"):
         table.add_column(heading)
     for t in page["items"]:
-        amount = format_units(int(t["amount"]), decimals=scales[t["asset"]])
         parties = [_name(t[side]) for side in ("sender", "recipient")]
-        row = [t["id"], f"{amount} {t['asset']}", *parties, t["note"] or "", t["created_at"][:19]]
-        table.add_row(*row)
+        amount = scales.shown(t["asset"], t["amount"])
+        table.add_row(t["id"], amount, *parties, t["note"] or "", t["created_at"][:19])
     context.out.print(table)
 
 
@@ -93,7 +92,7 @@ def requests(
     context = context_of(typer_context)
     with context.api() as api:
         page = api.get("/v1/money-requests", limit=limit)
-        scales = _scales(api)
+        scales = Scales(api)
     if context.is_json:
         context.show(page)
         return
@@ -101,10 +100,9 @@ def requests(
     for heading in ("request", "amount", "to be paid", "by", "status", "expires"):
         table.add_column(heading)
     for r in page["items"]:
-        scale = scales[r["asset"]]
-        amount = format_units(int(r["amount"]), decimals=scale) if r["amount"] else "any"
+        amount = scales.shown(r["asset"], r["amount"]) if r["amount"] else f"any {r['asset']}"
         payer = _name(r["payer"]) if r["payer"] else "whoever has the link"
-        row = [r["id"], f"{amount} {r['asset']}", _name(r["requester"]), payer, r["status"]]
+        row = [r["id"], amount, _name(r["requester"]), payer, r["status"]]
         table.add_row(*row, r["expires_at"][:19])
     context.out.print(table)
 
@@ -155,16 +153,8 @@ def _sum(api: ApiClient, asset: str | None, amount: str | None) -> dict[str, str
         raise typer.BadParameter(msg)
     said = {} if asset is None else {"asset": asset}
     if amount is not None and asset is not None:
-        scales = _scales(api)
-        if asset not in scales:
-            msg = f"There is no asset {asset}."
-            raise typer.BadParameter(msg)
-        said["amount"] = str(parse_units(amount, decimals=scales[asset]))
+        said["amount"] = Scales(api).minor(asset, amount)
     return said
-
-
-def _scales(api: ApiClient) -> dict[str, int]:
-    return {asset["code"]: asset["decimals"] for asset in api.get("/v1/assets")["items"]}
 
 
 def _said(note: str | None) -> dict[str, str]:

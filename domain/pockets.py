@@ -31,6 +31,11 @@ class Route(StrEnum):
         """Tell whether the pocket pays."""
         return self in SPENDING
 
+    @property
+    def may_convert(self) -> bool:
+        """Tell whether what leaves and what arrives may be different assets."""
+        return self in (Route.FUND, Route.REDEEM)
+
 
 SPENDING = frozenset({Route.REDEEM, Route.SEND})
 OF_POCKETS = frozenset({Route.FUND, *SPENDING})
@@ -55,6 +60,15 @@ class PocketTransferRequest:
     """Where a ``send`` goes to; the others know."""
     note: str | None = None
     priority: Priority = Priority.NORMAL
+    to_asset: str | None = None
+    """What arrives; None: what leaves."""
+    quote_id: str | None = None
+    """The rate at which one becomes the other."""
+
+    @property
+    def moved_asset(self) -> str:
+        """The asset that the chain moves."""
+        return self.to_asset or self.asset if self.route == Route.FUND else self.asset
 
 
 @dataclass(frozen=True)
@@ -74,17 +88,20 @@ def shown_destination(route: str, pocket_id: str | None, destination: str) -> st
     return destination
 
 
-def approved_destination(route: str, user_id: str, chain_id: str, destination: str) -> str:
+def approved_destination(
+    route: str, user_id: str, chain_id: str, destination: str, *, quote_id: str | None = None
+) -> str:
     """
-    Return what people approve as the destination of a payout.
+    Return what people approve as the destination of a payout, and at which quote it is converted.
 
     A pocket is made when the first transfer to it is approved, so nobody can have seen its address;
     and which of our own addresses takes a transfer back is nobody's concern.
     """
+    quoted = "" if quote_id is None else f":{quote_id}"
     match route:
         case Route.FUND:
-            return f"pocket:{user_id}:{chain_id}"
+            return f"pocket:{user_id}:{chain_id}{quoted}"
         case Route.REDEEM:
-            return f"available:{user_id}"
+            return f"available:{user_id}{quoted}"
         case _:
             return destination

@@ -1,6 +1,9 @@
 """The table of rates: what is sold, for what, at which price, and how payments are judged."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from fractions import Fraction
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -11,6 +14,15 @@ from domain.rates import BPS, Guard, parse_price
 _MINOR = r"^[0-9]{1,78}$"
 
 
+class Purpose(StrEnum):
+    """What a rate, and a quote of it, is for."""
+
+    PURCHASE = "purchase"
+    """What is paid on a chain or by card buys an internal asset."""
+    CONVERSION = "conversion"
+    """What a user owns becomes another asset on its way to or from their pocket."""
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -19,7 +31,15 @@ class PairTerms(_Document):
     """An asset that is sold for another, and at which price."""
 
     pay_asset: str = Field(examples=["BTC"], description="What pays.")
-    buy_asset: str = Field(examples=["ITD"], description="What is bought: an internal asset.")
+    buy_asset: str = Field(
+        examples=["ITD"], description="What is bought; of a purchase: an internal asset."
+    )
+    purposes: tuple[Purpose, ...] = Field(
+        default=(Purpose.PURCHASE,),
+        min_length=1,
+        max_length=2,
+        description="`conversion`: also from one to the other on the way to and from pockets.",
+    )
     price: str | None = Field(
         default=None,
         max_length=61,
@@ -58,6 +78,29 @@ class PairTerms(_Document):
     def fixed_price(self) -> Fraction | None:
         """The price that an admin wrote down."""
         return None if self.price is None else parse_price(self.price)
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """A pair as one step of a conversion: as it is listed, or the other way round."""
+
+    pair: PairTerms
+    is_inverted: bool = False
+
+    @property
+    def pay_asset(self) -> str:
+        """What this step takes."""
+        return self.pair.buy_asset if self.is_inverted else self.pair.pay_asset
+
+    @property
+    def buy_asset(self) -> str:
+        """What this step gives."""
+        return self.pair.pay_asset if self.is_inverted else self.pair.buy_asset
+
+    @property
+    def kept(self) -> Fraction:
+        """The share that is left when the spread is taken off."""
+        return Fraction(BPS - self.pair.spread_bps, BPS)
 
 
 class RateTableDocument(_Document):
@@ -114,18 +157,34 @@ class RateTableDocument(_Document):
         """Return what the sources are asked for."""
         return frozenset(pair.symbol for pair in self.pairs if pair.symbol is not None)
 
-    def terms_of(self, pay_asset: str, buy_asset: str) -> PairTerms:
+    def legs_of(self, pay_asset: str, buy_asset: str, purpose: Purpose) -> tuple[Leg, ...]:
         """
-        Return the terms of a pair.
+        Return the steps from one asset to another: one, or of a conversion at most two.
+
+        A pair that is listed for conversions is taken either way, and two that share an asset are
+        taken one after the other: each step's price and spread count.
 
         Raises:
             PairNotListedError: Nobody sells this for that.
         """
-        for pair in self.pairs:
-            if (pair.pay_asset, pair.buy_asset) == (pay_asset, buy_asset):
-                return pair
+        steps = list(self._steps(purpose))
+        for leg in steps:
+            if (leg.pay_asset, leg.buy_asset) == (pay_asset, buy_asset):
+                return (leg,)
+        if purpose == Purpose.CONVERSION and pay_asset != buy_asset:
+            for first in steps:
+                for second in steps:
+                    ends = (first.pay_asset, second.buy_asset)
+                    if ends == (pay_asset, buy_asset) and first.buy_asset == second.pay_asset:
+                        return (first, second)
         msg = f"{buy_asset} is not sold for {pay_asset}."
         raise PairNotListedError(msg)
+
+    def _steps(self, purpose: Purpose) -> Iterator[Leg]:
+        listed = [pair for pair in self.pairs if purpose in pair.purposes]
+        yield from (Leg(pair) for pair in listed)
+        if purpose == Purpose.CONVERSION:
+            yield from (Leg(pair, is_inverted=True) for pair in listed)
 
 
 def parse_rate_table(document: object) -> RateTableDocument:

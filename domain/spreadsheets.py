@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import Final
 
 _FORMULA: Final = re.compile(
@@ -30,6 +31,9 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, Decimal):
+        # Python writes small ones, and a zero of many places, with an exponent.
+        return f"{value:f}"
     if not isinstance(value, str):
         return "" if value is None else value
     # A quote before it makes a spreadsheet show it as text.

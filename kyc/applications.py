@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from hashlib import sha256
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -231,8 +231,10 @@ class KycApplications:
                 self._check_documents(new, known=[document.sha256 for document, _ in stored])
                 first = len(stored) + 1
                 self._add(session, application_id, new, revision=revision, first=first)
-        except IntegrityError as error:
-            msg = "Documents were handed in at the same moment; do it again."
+        except DBAPIError as error:
+            if not isinstance(error, IntegrityError) and not _is_guards(error):
+                raise
+            msg = "The application has changed at the same moment; look at it again."
             raise KycApplicationStateError(msg) from error
         return KycSupply(application_id, revision)
 
@@ -267,3 +269,8 @@ class KycApplications:
             issued_country=row.issued_country,
             expires_on=row.expires_on,
         )
+
+
+def _is_guards(error: DBAPIError) -> bool:
+    """Tell whether ``keep_kyc_document`` refused: nothing is asked for any more."""
+    return getattr(error.orig, "sqlstate", None) == "SR009"

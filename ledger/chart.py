@@ -84,6 +84,17 @@ def purchase_clearing(source: str) -> str:
 PURCHASE_PROCEEDS = "purchases:proceeds"
 """What customers paid for what they bought: ours."""
 
+CONVERSION_STOCK = "conversions:stock"
+"""
+What we set aside to convert into, and what we took for it: ours.
+
+Of an internal asset there is none: that is issued and taken back; see ``mint``. The database keeps
+it from going negative.
+"""
+
+CONVERSION_RESERVED = "conversions:reserved"
+"""What of that is promised to transfers on their way; the database keeps it from going negative."""
+
 SERVICE_FEES = "fees:service"
 """Fees that customers paid us."""
 

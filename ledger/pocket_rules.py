@@ -11,6 +11,7 @@ from datetime import datetime
 from domain.pockets import Route
 from domain.policy import LimitReservation
 from ledger import chart
+from ledger.conversion_rules import Swap
 from ledger.posting import Entry, HoldChange, HoldOperation, Posting
 from ledger.rules import move
 
@@ -65,6 +66,18 @@ class Part:
     total_minor: int
     step: str = ""
     """Ends the names of its postings' steps: empty, or ``_gas``."""
+    swap: Swap | None = None
+    """What is promised with it, where the transfer converts."""
+
+    @property
+    def promised(self) -> tuple[Entry, ...]:
+        """What is set aside for it of our own."""
+        return () if self.swap is None else self.swap.promised(1)
+
+    @property
+    def taken_back(self) -> tuple[Entry, ...]:
+        """The same, when the transfer does not take place."""
+        return () if self.swap is None else self.swap.promised(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +131,7 @@ def pocket_freeze(
         limits=limits,
     )
     entries = move(part.purse.free, part.purse.held, part.asset, part.total_minor)
+    entries += part.promised
     return Posting(_key(part, "freeze"), "pocket_freeze", part.transfer_id, entries, at, hold)
 
 
@@ -126,6 +140,7 @@ def pocket_release(part: Part, *, is_expiry: bool, at: datetime) -> Posting:
     operation = HoldOperation.EXPIRE if is_expiry else HoldOperation.RELEASE
     hold = part.purse.hold(operation, part.hold_id, part.asset, part.total_minor)
     entries = move(part.purse.held, part.purse.free, part.asset, part.total_minor)
+    entries += part.taken_back
     return Posting(_key(part, "release"), "pocket_release", part.transfer_id, entries, at, hold)
 
 
@@ -141,6 +156,7 @@ def pocket_return(part: Part, *, at: datetime) -> Posting:
     """Give it back from flight: the chain did not move it, and never will."""
     inflight = chart.inflight(part.purse.chain_id)
     entries = move(inflight, part.purse.free, part.asset, part.total_minor)
+    entries += part.taken_back
     return Posting(_key(part, "return"), "pocket_return", part.transfer_id, entries, at)
 
 

@@ -180,6 +180,14 @@ def capital_in(*, txid: str, chain_id: str, asset: str, amount_minor: int, at: d
     return Posting(f"{txid}:capital", "capital_in", txid, entries, at)
 
 
+def conversion_stock(
+    *, key: str, source: str, asset: str, amount_minor: int, at: datetime
+) -> Posting:
+    """Set money of ours aside to convert into, or with a negative amount take it back."""
+    entries = move(source, chart.CONVERSION_STOCK, asset, amount_minor)
+    return Posting(f"{key}:conversion_stock", "conversion_stock", None, entries, at)
+
+
 def payout_freeze(
     *,
     payout_id: str,

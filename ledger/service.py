@@ -101,10 +101,10 @@ class Ledger:
             return posted
 
 
-def ledger_error(error: DBAPIError) -> Exception:
-    """Return what a refusal of ``ledger_post`` means, or the error itself."""
+def ledger_refusal(error: DBAPIError) -> Exception | None:
+    """Return what a refusal of ``ledger_post`` means; None if it refused nothing."""
     known = _ERROR_BY_SQLSTATE.get(getattr(error.orig, "sqlstate", None) or "")
-    return known() if known else error
+    return known() if known else None
 
 
 async def _post(connection: AsyncConnection, postings: Sequence[Posting]) -> list[Posted]:
@@ -112,5 +112,7 @@ async def _post(connection: AsyncConnection, postings: Sequence[Posting]) -> lis
     try:
         result = await connection.exec_driver_sql(POST_SQL, {"postings": document})
     except DBAPIError as error:
-        raise ledger_error(error) from error
+        if refusal := ledger_refusal(error):
+            raise refusal from error
+        raise
     return [Posted(row["key"], row["id"], row["is_new"]) for row in result.scalar_one()]

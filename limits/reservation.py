@@ -113,6 +113,16 @@ async def check_limits(
             raise LimitExceededError(await _refusal(session, standing, again_at))
 
 
+async def is_reserved(session: AsyncSession, resource_id: str) -> bool:
+    """Tell whether anything that was reserved for this resource is still in use."""
+    found = await session.exec(
+        select(func.coalesce(func.sum(LimitUsage.times), 0)).where(
+            LimitUsage.resource_id == resource_id
+        )
+    )
+    return int(found.one()) > 0
+
+
 async def give_back(session: AsyncSession, resource_id: str) -> None:
     """Give back all that was reserved for this resource and is still in use."""
     in_use = func.sum(LimitUsage.amount_minor), func.sum(LimitUsage.times)

@@ -58,6 +58,8 @@ class Payout(SQLModel, table=True):
     """What its user set aside of the pocket's own coin for the network; null: we lend it."""
     gas_max_minor: int | None = minor_units(nullable=True)
     """Most that the chain may take for what leaves a pocket, in the native asset."""
+    quote_id: str | None = Field(default=None, foreign_key="quote.id")
+    """The rate at which a transfer of a pocket converts; null: it does not."""
     left_booked_minor: int = minor_units(default=0)
     """What the books have of what left where a transfer of a pocket comes from."""
     arrived_booked_minor: int = minor_units(default=0)
@@ -110,6 +112,30 @@ class Payout(SQLModel, table=True):
         ),
         Index("payout_denied", "chain_id", "destination", postgresql_where=text("is_denied")),
     )
+
+
+class PocketConversion(SQLModel, table=True):
+    """
+    What a transfer of a pocket converts on its way, besides what its quote says.
+
+    The payout's asset and amount are what the chain moves. A transfer that was refused has none.
+    """
+
+    __tablename__ = "pocket_conversion"
+
+    payout_id: str = Field(primary_key=True, foreign_key="payout.id")
+    quote_id: str = Field(foreign_key="quote.id", unique=True)
+    fee_minor: int = minor_units()
+    """Service fee, held with the amount, of the asset that pays."""
+    settle_until: datetime = timestamp()
+    """What comes back from a pocket after this is late."""
+    late_tolerance_bps: int
+    is_converted: bool | None = None
+    """Of what comes back from a pocket, decided when it first settles; otherwise null."""
+    rate_numerator: int | None = minor_units(nullable=True)
+    """Of what came late; null: the locked rate holds."""
+    rate_denominator: int | None = minor_units(nullable=True)
+    created_at: datetime = timestamp()
 
 
 class PayoutEvent(SQLModel, table=True):

@@ -7,6 +7,7 @@ from sqlalchemy import CheckConstraint, Column, Index, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
+from domain.rate_table import Purpose
 from models.columns import minor_units, timestamp
 
 
@@ -41,6 +42,10 @@ class Quote(SQLModel, table=True):
 
     id: str = Field(primary_key=True)
     user_id: str = Field(foreign_key="app_user.id")
+    purpose: str = Field(
+        default=Purpose.PURCHASE, sa_column_kwargs={"server_default": Purpose.PURCHASE}
+    )
+    """What it may be used for, once; see ``domain.rate_table.Purpose``."""
     pay_asset: str = Field(foreign_key="asset.code")
     pay_minor: int = minor_units()
     buy_asset: str = Field(foreign_key="asset.code")
@@ -62,6 +67,7 @@ class Quote(SQLModel, table=True):
         CheckConstraint(
             "buy_minor * rate_denominator <= pay_minor * rate_numerator", name="quote_rounding"
         ),
+        CheckConstraint("purpose IN ('purchase', 'conversion')", name="quote_purpose"),
         Index("quote_of_user", "user_id", "created_at", "id"),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, any_, bindparam, text
+from sqlalchemy import Row, any_, bindparam, func, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -18,7 +18,7 @@ from domain.batching import BatchRules, Waiting, leaving
 from domain.clock import Clock
 from domain.disperse import AMOUNT_MAX_MINOR
 from domain.payouts import PayoutStatus, Priority
-from models.chain_transactions import ChainHead
+from models.chain_transactions import ChainHead, ChainTransaction, ChainTransactionStatus
 from models.payouts import Payout
 from models.wallets import Chain
 from payouts.fee_ceilings import is_too_dear
@@ -29,6 +29,20 @@ Most payouts that one batch takes, in however many chain transactions.
 
 Each step of a batch is one unit of work within seconds; see ``workflows.options.database``.
 """
+
+UNMINED_MAX = 64
+"""
+Most chain transactions of a wallet that no block has yet, as long as a batch is no larger.
+
+Nodes' pools hold few of one account, what is in a batch cannot be cancelled any more, and all of
+them would be worked on at once.
+"""
+UNMINED = (
+    ChainTransactionStatus.PLANNED,
+    ChainTransactionStatus.ALLOCATED,
+    ChainTransactionStatus.SIGNED,
+    ChainTransactionStatus.BROADCAST,
+)
 
 TURNS_GROWTH = 4
 """So many times more of each customer are looked at where others have too few."""
@@ -99,8 +113,12 @@ _DENY = text("""
 """)
 
 
-async def lock_leaving(session: AsyncSession, chain: Chain, *, clock: Clock) -> list[Payout]:
-    """Return the payouts that leave now, locked, in the order of their turns."""
+async def lock_leaving(
+    session: AsyncSession, chain: Chain, wallet_address: str, *, clock: Clock
+) -> list[Payout]:
+    """Return the payouts that leave the wallet now, locked, in the order of their turns."""
+    if not await _has_room(session, chain, wallet_address):
+        return []
     rules = rules_of(chain)
     waiting = await _waiting(session, chain, rules, clock=clock)
     chosen = [each.payout_id for each in leaving(waiting, rules, now=clock.now())]
@@ -116,6 +134,20 @@ async def lock_leaving(session: AsyncSession, chain: Chain, *, clock: Clock) -> 
     )
     locked = {payout.id: payout for payout in found}
     return [locked[payout_id] for payout_id in chosen if payout_id in locked]
+
+
+async def _has_room(session: AsyncSession, chain: Chain, wallet_address: str) -> bool:
+    """Tell whether blocks have taken enough of what left before for a whole batch to follow."""
+    found = await session.exec(
+        select(func.count())
+        .select_from(ChainTransaction)
+        .where(
+            ChainTransaction.chain_id == chain.id,
+            ChainTransaction.wallet_address == wallet_address,
+            col(ChainTransaction.status).in_(UNMINED),
+        )
+    )
+    return found.one() + chain.batch_size <= max(UNMINED_MAX, chain.batch_size)
 
 
 def rules_of(chain: Chain) -> BatchRules:
@@ -164,8 +196,6 @@ async def _in_turn(
 ) -> Sequence[Row[Any]]:
     """
     Return up to ``capacity`` payouts of these groups, each customer in turn.
-
-    What a pocket pays leaves by itself, and is left out; see ``pockets.spending``.
 
     What a pocket pays leaves by itself, and is left out; see ``pockets.spending``.
 

@@ -46,7 +46,7 @@ class PostgresOutgoingLog:
             if batch_id := known.first():
                 return batch_id
             chain = await session.get_one(Chain, chain_id)
-            ready = await lock_leaving(session, chain, clock=self._clock)
+            ready = await lock_leaving(session, chain, wallet_address, clock=self._clock)
             if not ready:
                 return None
             batch = ChainBatch(

@@ -23,6 +23,8 @@ from models.chain_transactions import ChainBatch, ChainTransaction, ChainTransac
 from models.chain_transactions import ChainTransactionKind as Kind
 from models.deposits import AddressPurpose, ChainAddress
 from models.payouts import Payout
+from outgoing.conversions import fix_posting, settle_posting
+from payouts.conversions import Conversion
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +75,11 @@ async def owners_of_pockets(
 
 
 def transfer_postings(
-    row: ChainTransaction, payouts: Sequence[Payout], *, at: datetime
+    row: ChainTransaction,
+    payouts: Sequence[Payout],
+    *,
+    conversions: Mapping[str, Conversion],
+    at: datetime,
 ) -> list[Posting]:
     """
     Return what a transaction moved to or from pockets, less what the books have of it.
@@ -82,8 +88,33 @@ def transfer_postings(
     """
     postings: list[Posting] = []
     for place, payout in enumerate(payouts):
-        if payout.route in OF_POCKETS:
+        if payout.route not in OF_POCKETS:
+            continue
+        conversion = conversions.get(payout.id)
+        if conversion is None:
             postings += _of_one(row, payout, place, at)
+        else:
+            postings += _converted(row, payout, place, conversion, at=at)
+    return postings
+
+
+def _converted(
+    row: ChainTransaction, payout: Payout, place: int, conversion: Conversion, *, at: datetime
+) -> list[Posting]:
+    left_minor, arrived_minor = _moved(row, payout, place)
+    postings: list[Posting] = []
+    if payout.status == PayoutStatus.BATCHED and left_minor:
+        postings.append(settle_posting(payout, conversion, arrived_minor=arrived_minor, at=at))
+        payout.left_booked_minor = payout.amount_minor
+        payout.arrived_booked_minor = arrived_minor
+    booked = (payout.left_booked_minor, payout.arrived_booked_minor)
+    if (left_minor, arrived_minor) != booked:
+        logger.error("the chain says something else of %s than before", payout.id)
+        fix = fix_posting(
+            row, payout, conversion, left_minor=left_minor, arrived_minor=arrived_minor, at=at
+        )
+        postings.append(fix)
+    payout.left_booked_minor, payout.arrived_booked_minor = left_minor, arrived_minor
     return postings
 
 

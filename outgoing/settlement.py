@@ -29,6 +29,7 @@ from models.chain_transactions import ChainTransactionKind as Kind
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing import pocket_settlement
+from outgoing.conversions import settling_conversions
 from outgoing.fee_split import book_shares, write_shares
 from outgoing.pocket_settlement import Payer
 from outgoing.records import OPEN, by_transaction, leave_unswept, locked_batch, payouts_of
@@ -58,6 +59,9 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
     owners = await pocket_settlement.owners_of_pockets(session, rows)
     postings = [p for row in rows for p in _own_postings(row, owners.get(row.id), clock)]
     its = by_transaction(payouts)
+    mined = {row.id for row in rows if row.status == ChainTransactionStatus.CONFIRMED}
+    moved = [payout for payout in payouts if payout.chain_transaction_id in mined]
+    conversions = await settling_conversions(session, payouts, moved, clock=clock)
     for row in rows:
         paid = its.get(row.id, [])
         served = its.get(_serves(row), [])
@@ -68,7 +72,9 @@ async def settle(session: AsyncSession, batch_id: str, *, clock: Clock) -> Settl
             row, payer.account, clock, payouts=paid, swapped_minor=sum(swapped.values())
         )
         postings += _refunded_postings(row, paid, payer.account, clock)
-        postings += pocket_settlement.transfer_postings(row, paid, at=clock.now())
+        postings += pocket_settlement.transfer_postings(
+            row, paid, conversions=conversions, at=clock.now()
+        )
     await write_shares(session, payouts)
     await _release_unswept(session, rows)
     await _finish(session, rows, its, postings, clock=clock)

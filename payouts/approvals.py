@@ -93,7 +93,11 @@ def content_hash_of(payout: Payout) -> str:
         asset=payout.asset,
         amount_minor=payout.amount_minor,
         destination=approved_destination(
-            payout.route, payout.user_id, payout.chain_id, payout.destination
+            payout.route,
+            payout.user_id,
+            payout.chain_id,
+            payout.destination,
+            quote_id=payout.quote_id,
         ),
     )
 

@@ -57,7 +57,7 @@ def _of_one(payout: Payout, status: PayoutStatus) -> Event:
     }
     if payout.route == Route.PAYOUT:
         return Event(payout.user_id, f"payout.{status}", payout.id, data)
-    told = data | {"route": payout.route}
+    told = data | {"route": payout.route, "quote_id": payout.quote_id}
     return Event(payout.user_id, f"pocket_transfer.{status}", payout.id, told)
 
 

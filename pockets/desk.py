@@ -19,6 +19,7 @@ from domain.clock import Clock
 from domain.errors import (
     AmountOutOfRangeError,
     ConflictError,
+    ConversionUnavailableError,
     InsufficientAvailableBalanceError,
     RequestError,
     StrongroomError,
@@ -36,6 +37,7 @@ from ledger.queries import account_balance
 from ledger.service import Ledger
 from limits.reservation import reserve
 from models.payouts import ApprovalDecision, Payout
+from models.purchases import Quote
 from models.wallets import Asset, AssetKind, Chain
 from payouts.approvals import content_hash_of
 from payouts.book import check_in_book
@@ -45,6 +47,7 @@ from payouts.pocket_money import freeze_postings
 from payouts.policy import PolicyVersion, current_policy
 from payouts.screening import PostgresScreener, check_allowed
 from payouts.validation import check_not_ours, check_range
+from pockets.conversions import quote_of, take_quote
 from pockets.gas import reserve_minor
 from pockets.wallets import ensure_pocket, find_pocket
 
@@ -58,6 +61,16 @@ class _Asked:
     chain: Chain
     destination: str
     """Canonical where it is external; else what stands for it until it is known."""
+    quote: Quote | None = None
+    """What it converts; ``asset`` is what the chain moves."""
+
+    @property
+    def amount_minor(self) -> int:
+        """What the chain is to move; 0 for all there is."""
+        if self.quote is None:
+            return 0 if self.request.amount == ALL else int(self.request.amount)
+        is_fund = self.request.route == Route.FUND
+        return self.quote.buy_minor if is_fund else self.quote.pay_minor
 
 
 class PostgresPocketDesk:
@@ -100,10 +113,10 @@ class PostgresPocketDesk:
     async def _freeze_or_refuse(self, request: PocketTransferRequest) -> Acceptance:
         try:
             return await self._try_freeze(request)
+        except (ConversionUnavailableError, RequestError) as refusal:
+            return refused(request.payout_id, request.request_hash, refusal)
         except ConflictError as refusal:
             return await self._refuse(request, refusal)
-        except RequestError as refusal:
-            return refused(request.payout_id, request.request_hash, refusal)
 
     async def _try_freeze(self, request: PocketTransferRequest) -> Acceptance:
         async with self._database.transaction() as session:
@@ -136,8 +149,13 @@ class PostgresPocketDesk:
             payout.amount_minor = await _everything(session, asked, payout)
         self._require_approvals(payout, policy)
         await _check_amount(asked, payout)
+        conversion, swap = None, None
+        if asked.quote is not None:
+            conversion, swap = await take_quote(session, payout, asked.asset, clock=self._clock)
         begin(session, payout)
         await session.flush()
+        if conversion is not None:
+            session.add(conversion)
         session.add(_authorization(request, payout))
         await session.flush()
         limits: tuple[LimitReservation, ...] = ()
@@ -158,7 +176,7 @@ class PostgresPocketDesk:
                 hold_id=payout.hold_id,
                 resource_id=payout.id,
             )
-        postings = freeze_postings(payout, asked.chain.native_asset, limits=limits)
+        postings = freeze_postings(payout, asked.chain.native_asset, limits=limits, swap=swap)
         await Ledger.post_in(session, postings)
         return payout
 
@@ -186,6 +204,7 @@ class PostgresPocketDesk:
 
     def _new_payout(self, asked: _Asked, policy: PolicyVersion) -> Payout:
         request, now = asked.request, self._clock.now()
+        is_charged = request.route == Route.FUND and asked.quote is None
         is_token_in = request.route == Route.FUND and asked.asset.kind != AssetKind.NATIVE
         return Payout(
             id=request.payout_id,
@@ -195,8 +214,10 @@ class PostgresPocketDesk:
             request_hash=request.request_hash,
             asset=asked.asset.code,
             chain_id=asked.chain.id,
-            amount_minor=0 if request.amount == ALL else int(request.amount),
-            fee_minor=asked.asset.payout_fee_minor if request.route == Route.FUND else 0,
+            amount_minor=asked.amount_minor,
+            # What a conversion's user pays for it is in the asset that they pay with.
+            fee_minor=asked.asset.payout_fee_minor if is_charged else 0,
+            quote_id=None if asked.quote is None else asked.quote.id,
             destination=asked.destination,
             note=request.note,
             priority=request.priority,
@@ -243,22 +264,28 @@ class PostgresPocketDesk:
 
 async def _asked(session: AsyncSession, request: PocketTransferRequest) -> _Asked:
     """
-    Return a request with its asset, chain and canonical destination.
+    Return a request with its asset, chain, quote and canonical destination.
 
     Raises:
         UnknownAssetError, InternalAssetError, AmountOutOfRangeError, InvalidAddressError,
-            ForbiddenDestinationError: As named.
+            ForbiddenDestinationError, ConversionUnavailableError, QuoteNotFoundError,
+            QuoteMismatchError: As named.
     """
-    asset = await session.get(Asset, request.asset)
+    quote = await quote_of(session, request)
+    code = request.moved_asset
+    asset = await session.get(Asset, code)
     if asset is None or not asset.enabled or asset.home_chain_id != request.chain_id:
-        msg = f"There is no asset {request.asset!r} on {request.chain_id}."
+        msg = f"There is no asset {code!r} on {request.chain_id}."
         raise UnknownAssetError(msg)
     chain = await session.get_one(Chain, request.chain_id)
-    if request.amount != ALL and request.route != Route.REDEEM:
-        check_range(asset, int(request.amount))
     if request.route != Route.SEND:
         alias = approved_destination(request.route, request.user_id, chain.id, "")
-        return _Asked(request, asset, chain, alias)
+        asked = _Asked(request, asset, chain, alias, quote)
+        if request.route == Route.FUND:
+            check_range(asset, asked.amount_minor)
+        return asked
+    if request.amount != ALL:
+        check_range(asset, int(request.amount))
     destination = parse_address(request.destination or "", family=chain.family, chain_id=chain.id)
     await check_not_ours(session, destination)
     return _Asked(request, asset, chain, destination)

@@ -1,6 +1,7 @@
 """Reading transfers to and from pockets: they are payouts of other routes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlmodel import col, select
@@ -17,6 +18,7 @@ from models.deposits import ChainAddress
 from models.payouts import Payout
 from outgoing.held_back import held_back
 from outgoing.records import OPEN
+from payouts.conversions import Conversion, conversions_of
 from payouts.explain import explain
 from payouts.queries import PayoutDetail, payout_detail, payout_for
 
@@ -27,6 +29,14 @@ WORDS = {
     ),
     Kind.NONCE_FILLER: ("Waiting until a place of the pocket on the chain is used up.", "block"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class PocketTransfer:
+    """A transfer with what it converts, if it does."""
+
+    payout: Payout
+    conversion: Conversion | None
 
 
 async def transfer_for(session: AsyncSession, transfer_id: str, *, user_id: str | None) -> Payout:
@@ -57,7 +67,7 @@ async def list_transfers(
     user_id: str | None,
     status: PayoutStatus | None,
     route: Route | None,
-) -> Sequence[Payout]:
+) -> Sequence[PocketTransfer]:
     """Return a page of transfers and one row more; of one user, or of all."""
     query = select(Payout).where(Payout.route != Route.PAYOUT)
     if user_id is not None:
@@ -67,7 +77,9 @@ async def list_transfers(
     if route is not None:
         query = query.where(Payout.route == route)
     query = paged(query, page, created_at=Payout.created_at, row_id=Payout.id)
-    return (await session.exec(query)).all()
+    payouts = (await session.exec(query)).all()
+    conversions = await conversions_of(session, payouts)
+    return [PocketTransfer(payout, conversions.get(payout.id)) for payout in payouts]
 
 
 async def explain_transfer(

@@ -10,15 +10,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
 from domain.deposits import DepositStatus
-from domain.errors import LimitExceededError, PairNotListedError, RateUnavailableError
+from domain.errors import LimitExceededError
 from domain.limits import Operation
 from domain.purchases import Lot, Position, PurchaseStatus, chain_position, late_rate
-from gateways.rates.table import current_table
-from limits.reservation import reserve
+from domain.rate_table import Purpose
+from gateways.rates.quotes import rate_now
+from limits.reservation import is_reserved, reserve
 from models.deposits import ChainDeposit
 from models.purchases import Purchase, PurchasePayment
 from purchases.books import terms_of
-from purchases.quotes import pair_rate
 
 PENDING = (DepositStatus.SEEN, DepositStatus.CONFIRMING)
 
@@ -81,12 +81,7 @@ async def present_rate(
     session: AsyncSession, purchase: Purchase, *, now: datetime
 ) -> Fraction | None:
     """Return what one minor unit buys now, or None where nobody can say."""
-    try:
-        table = await current_table(session)
-        pair = table.document.terms_of(purchase.pay_asset, purchase.asset)
-        return await pair_rate(session, pair, table.document, now=now)
-    except (RateUnavailableError, PairNotListedError):
-        return None
+    return await rate_now(session, purchase.pay_asset, purchase.asset, Purpose.PURCHASE, now=now)
 
 
 async def rate_when_late(
@@ -100,9 +95,10 @@ async def rate_when_late(
         await present_rate(session, purchase, now=now),
         tolerance_bps=purchase.late_tolerance_bps,
     )
-    if rate is not None and purchase.status == PurchaseStatus.EXPIRED:
-        return rate if await _reserved_again(session, purchase, now=now) else None
-    return rate
+    # Not by the status: a late payment that confirms has opened an expired purchase again.
+    if rate is None or await is_reserved(session, purchase.id):
+        return rate
+    return rate if await _reserved_again(session, purchase, now=now) else None
 
 
 async def _reserved_again(session: AsyncSession, purchase: Purchase, *, now: datetime) -> bool:

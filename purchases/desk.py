@@ -147,8 +147,7 @@ class PostgresPurchaseDesk:
         await self._move(session, purchase, facts)
         if facts.target != before:
             if purchase.method == PaymentMethod.CARD:
-                is_loss = facts.target.credited_minor < before.credited_minor
-                await self._freeze(session, purchase, facts, is_loss=is_loss)
+                await self._freeze(session, purchase, facts, is_loss=_is_loss(before, facts.target))
             rule = rule_of(purchase, before, facts.target)
             await settle(session, purchase, facts.target, rule, clock=self._clock)
         return next_of(purchase, facts, now=self._clock.now())
@@ -208,3 +207,9 @@ class PostgresPurchaseDesk:
         if purchase.status != status:
             await move(session, purchase, status, clock=self._clock)
             await give_back(session, purchase.id)
+
+
+def _is_loss(before: Position, target: Position) -> bool:
+    """Tell whether what was bought is taken back, or more money than the payment brought in."""
+    is_overdrawn = target.cash_minor < min(0, before.cash_minor)
+    return is_overdrawn or target.credited_minor < before.credited_minor

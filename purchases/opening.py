@@ -3,16 +3,11 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func
-from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deposits.addresses import AddressRequest, issue
 from domain.clock import Clock
 from domain.errors import (
-    QuoteExpiredError,
-    QuoteNotFoundError,
-    QuoteUsedError,
     StrongroomError,
     UnknownAssetError,
     error_by_code,
@@ -25,6 +20,8 @@ from domain.purchases import (
     PurchaseRequest,
     PurchaseStatus,
 )
+from domain.rate_table import Purpose
+from gateways.rates.quotes import free_quote
 from gateways.rates.table import current_table
 from limits.reservation import reserve
 from models.purchases import CardPaymentRow, Purchase, Quote
@@ -49,11 +46,18 @@ async def open_purchase(
     Return an open purchase with the quote's terms, which nobody else can take any more.
 
     Raises:
-        QuoteNotFoundError, QuoteExpiredError, QuoteUsedError: The quote is not to be had.
+        QuoteNotFoundError, QuoteMismatchError, QuoteExpiredError, QuoteUsedError: The quote is not
+            to be had.
         LimitExceededError, UnknownAssetError, AccountNotReadyError, DepositAddressLimitError:
             As named; nothing is kept.
     """
-    quote = await _free_quote(session, request, clock=clock)
+    quote = await free_quote(
+        session,
+        request.quote_id,
+        user_id=request.user_id,
+        purpose=Purpose.PURCHASE,
+        clock=clock,
+    )
     paying = await _check_enabled(session, quote)
     now = clock.now()
     await reserve(
@@ -83,7 +87,8 @@ async def keep_refusal(
 ) -> Purchase | None:
     """Remember a refusal, so that the same key is answered the same for ever; None: no quote."""
     quote = await session.get(Quote, request.quote_id)
-    if quote is None or quote.user_id != request.user_id:
+    is_theirs = quote is not None and quote.user_id == request.user_id
+    if quote is None or not is_theirs or quote.purpose != Purpose.PURCHASE:
         return None
     paying = await session.get_one(Asset, quote.pay_asset)
     purchase = _purchase(request, quote, await _means(session, paying), clock=clock)
@@ -113,26 +118,6 @@ def refused(request: PurchaseRequest, refusal: StrongroomError) -> PurchaseAccep
         reason_code=refusal.code,
         reason=refusal.detail,
     )
-
-
-async def _free_quote(session: AsyncSession, request: PurchaseRequest, *, clock: Clock) -> Quote:
-    # Two purchases of one quote come one after the other; the index would refuse the second too.
-    await session.exec(
-        select(func.pg_advisory_xact_lock(func.hashtextextended(request.quote_id, 0)))
-    )
-    quote = await session.get(Quote, request.quote_id)
-    if quote is None or quote.user_id != request.user_id:
-        raise QuoteNotFoundError
-    taken = await session.exec(
-        select(Purchase.id).where(
-            Purchase.quote_id == quote.id, col(Purchase.status) != PurchaseStatus.REFUSED
-        )
-    )
-    if taken.first() is not None:
-        raise QuoteUsedError
-    if clock.now() > quote.expires_at:
-        raise QuoteExpiredError
-    return quote
 
 
 async def _check_enabled(session: AsyncSession, quote: Quote) -> Asset:

@@ -69,7 +69,7 @@ class PostgresRunDesk:
         await self._screen(request.run_id)
         try:
             async with self._database.transaction() as session:
-                run = await _locked_run(session, request.run_id)
+                run = await locked_run(session, request.run_id)
                 if run.status == RunStatus.DRAFT:
                     await freeze(session, run, request, clock=self._clock)
                 return _acceptance(run)
@@ -108,7 +108,7 @@ class PostgresRunDesk:
         """Record a decision and move on the lines that are decided on by it; see ``approvals``."""
         numbers = _chosen(decision.lines)
         async with self._database.transaction() as session:
-            run = await _locked_run(session, decision.run_id)
+            run = await locked_run(session, decision.run_id)
             if run.status == RunStatus.DRAFT:
                 msg = "The run was not started; there is nothing to decide."
                 raise PayoutRunStateError(msg)
@@ -194,7 +194,7 @@ class PostgresRunDesk:
         """Give back what no batch has taken, once; of chosen lines, all or none."""
         numbers = _chosen(cancellation.lines)
         async with self._database.transaction() as session:
-            run = await _locked_run(session, cancellation.run_id)
+            run = await locked_run(session, cancellation.run_id)
             known = await session.get(RunCancellationRecord, cancellation.action_id)
             if known is not None or (
                 numbers is not None and await _are_cancelled(session, run, numbers)
@@ -223,7 +223,7 @@ class PostgresRunDesk:
     async def expire(self, run_id: str) -> RunStanding:
         """Give back the lines whose approvals are overdue, and say where the run stands."""
         async with self._database.transaction() as session:
-            run = await _locked_run(session, run_id)
+            run = await locked_run(session, run_id)
             deadline = run.approval_expires_at
             if deadline is not None and self._clock.now() >= deadline:
                 await give_back(session, run, AWAITING, PayoutStatus.EXPIRED, clock=self._clock)
@@ -232,7 +232,7 @@ class PostgresRunDesk:
     async def advance(self, run_id: str) -> RunStanding:
         """Finish the run if every line has ended, and say where it stands."""
         async with self._database.transaction() as session:
-            return await self._standing(session, await _locked_run(session, run_id))
+            return await self._standing(session, await locked_run(session, run_id))
 
     async def _standing(self, session: AsyncSession, run: PayoutRun) -> RunStanding:
         """Count the lines, and let the run's own status follow from theirs."""
@@ -248,8 +248,17 @@ class PostgresRunDesk:
         return RunStanding(run.id, RunStatus(run.status), counts)
 
 
-async def _locked_run(session: AsyncSession, run_id: str) -> PayoutRun:
-    run = await session.get(PayoutRun, run_id, with_for_update=True)
+async def locked_run(session: AsyncSession, run_id: str) -> PayoutRun:
+    """
+    Return the run, locked until the unit of work ends.
+
+    Not its key, which never changes: who moves a line twice in one unit of work has its foreign key
+    checked, maybe with the end of the hash chain locked, which whoever cancels the run waits for.
+
+    Raises:
+        PayoutRunNotFoundError: There is none.
+    """
+    run = await session.get(PayoutRun, run_id, with_for_update={"key_share": True})
     if run is None:
         raise PayoutRunNotFoundError
     return run

@@ -23,6 +23,7 @@ from models.identity import Role, User
 from models.ledger import Hold, HoldStatus, LedgerTransaction
 from models.payouts import ApprovalDecision, Payout, Policy
 from models.wallets import Asset, BlockchainWallet, Chain
+from signing.conversions import Backing, backings_of
 from signing.pockets import check_funded_pockets, check_spend, content_of
 from signing.runs import PaidRuns
 
@@ -165,17 +166,27 @@ async def _without_money(session: AsyncSession, payouts: Sequence[Payout]) -> Re
         select(Hold).where(col(Hold.id) == any_(_texts({str(p.hold_id) for p in payouts})))
     )
     holds = {hold.id: hold for hold in found}
-    return _refusals(payouts, lambda payout: _check_money(payout, holds.get(str(payout.hold_id))))
+    backings = await backings_of(session, payouts)
+    return _refusals(
+        payouts,
+        lambda payout: _check_money(
+            payout, holds.get(str(payout.hold_id)), backings.get(payout.id)
+        ),
+    )
 
 
-def _check_money(payout: Payout, hold: Hold | None) -> None:
+def _check_money(payout: Payout, hold: Hold | None, backing: Backing | None) -> None:
+    if payout.quote_id is None:
+        backing = Backing(payout.asset, payout.amount_minor + payout.fee_minor)
+    require(backing is not None, "its quote does not back it")
+    assert backing is not None
     # One hold pays one payout: a copy of a payout cannot lean on the hold of the first.
     require(payout.hold_id == derived_id(HOLD, payout.id), "another payout's hold")
     is_captured = (
         hold is not None
         and hold.status == HoldStatus.CAPTURED
-        and hold.captured_minor == payout.amount_minor + payout.fee_minor
-        and (hold.owner, hold.asset) == (payout.user_id, payout.asset)
+        and hold.captured_minor == backing.amount_minor
+        and (hold.owner, hold.asset) == (payout.user_id, backing.asset)
         # What a pocket holds is paid by that pocket, and not by the hot wallet.
         and hold.pocket is None
     )

@@ -100,7 +100,11 @@ def content_of(payout: Payout) -> str:
         asset=payout.asset,
         amount_minor=payout.amount_minor,
         destination=approved_destination(
-            payout.route, payout.user_id, payout.chain_id, payout.destination
+            payout.route,
+            payout.user_id,
+            payout.chain_id,
+            payout.destination,
+            quote_id=payout.quote_id,
         ),
     )
 

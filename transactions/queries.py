@@ -45,6 +45,10 @@ class WalletTransaction:
     """Of a chain transaction that is not ours."""
     created_at: datetime
     updated_at: datetime
+    to_asset: str | None
+    """What it is converted into on its way; None: it is not."""
+    to_amount_minor: int | None
+    """How much of that was quoted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +172,11 @@ def _filtered(wanted: TransactionFilter) -> Select[Any]:
         "kind": wanted.kind,
         "direction": wanted.direction,
         "state": wanted.state,
-        "asset": wanted.asset,
         "group_id": wanted.group_id,
     }
     query = _selected().where(*(_VIEW[name] == v for name, v in equal.items() if v is not None))
+    if wanted.asset is not None:
+        query = query.where(or_(_VIEW.asset == wanted.asset, _VIEW.to_asset == wanted.asset))
     if wanted.since is not None:
         query = query.where(_VIEW.created_at >= wanted.since)
     if wanted.until is not None:
@@ -194,6 +199,8 @@ def _matches(text: str) -> ColumnElement[bool]:
 def _transaction(row: Any) -> WalletTransaction:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to a row's names
     values["amount_minor"], values["fee_minor"] = int(row.amount_minor), int(row.fee_minor)
+    to_minor = row.to_amount_minor
+    values["to_amount_minor"] = None if to_minor is None else int(to_minor)
     return WalletTransaction(**values)
 
 

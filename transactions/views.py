@@ -1,4 +1,4 @@
-"""The views of the transaction unit, as queries name them; see migration 0024."""
+"""The views of the transaction unit, as queries name them; see migrations 0024 and 0025."""
 
 from typing import Any
 
@@ -22,10 +22,12 @@ WALLET_TRANSACTION = table(
             "note",
             "chain_transaction_id",
             "txid",
+            "to_asset",
         )
     ),
     column("amount_minor", Numeric(78, 0)),
     column("fee_minor", Numeric(78, 0)),
+    column("to_amount_minor", Numeric(78, 0)),
     column("created_at", DateTime(timezone=True)),
     column("updated_at", DateTime(timezone=True)),
 )

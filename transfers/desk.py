@@ -76,6 +76,7 @@ class TransferDesk:
             if known.request_hash != request.request_hash:
                 raise IdempotencyKeyReusedError
             return known
+        judged = await session.begin_nested()
         proof = await spend(session)
         if isinstance(proof, StrongroomError):
             return proof
@@ -83,7 +84,9 @@ class TransferDesk:
         request = await _completed(session, request, now=now)
         recipient = await _recipient(session, request, now=now)
         if isinstance(recipient, StrongroomError):
-            return recipient
+            # A code is given back, as by any refusal; what a lookup costs is not.
+            await judged.rollback()
+            return _refusal(await _recipient(session, request, now=now))
         transfer = await _drawn_up(session, request, recipient, proof=proof, now=now)
         await self._carry_out(session, transfer)
         return transfer
@@ -141,6 +144,11 @@ async def _recipient(
     return await look_up(
         session, request.recipient, by=request.user_id, now=now, hit_cost=timedelta(0)
     )
+
+
+def _refusal(found: Party | StrongroomError) -> StrongroomError:
+    assert isinstance(found, StrongroomError)
+    return found
 
 
 async def _drawn_up(

@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.errors import InvariantError, error_by_code
 from identity.permits import Permit
 from ledger import rules
-from ledger.service import ledger_error
+from ledger.service import ledger_refusal
 from models.transfers import Transfer
 
 _MAKE = "SELECT transfer_make(%(asked)s::jsonb, %(posting)s::jsonb, %(key_id)s, %(permit)s)"
@@ -60,12 +60,14 @@ async def make(session: AsyncSession, transfer: Transfer, permit: Permit) -> Non
     try:
         await (await session.connection()).exec_driver_sql(_MAKE, asked)
     except DBAPIError as error:
-        raise _translated(error) from error
+        if refusal := _refusal(error):
+            raise refusal from error
+        raise
 
 
-def _translated(error: DBAPIError) -> Exception:
+def _refusal(error: DBAPIError) -> Exception | None:
     cause: Any = error.orig
     if getattr(cause, "sqlstate", None) != _REFUSED:
-        return ledger_error(error)
+        return ledger_refusal(error)
     known = error_by_code(cause.diag.message_detail or "")
     return known() if known else InvariantError()

@@ -7,6 +7,7 @@ moment of each connection; see ``webhooks.sender``.
 """
 
 import ipaddress
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from domain.errors import InvalidWebhookUrlError
@@ -14,6 +15,14 @@ from domain.errors import InvalidWebhookUrlError
 URL_LENGTH_MAX = 2_000
 
 _LOCAL_NAME = "localhost"
+
+_SPECIAL: Final = tuple(
+    ipaddress.ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")
+)
+"""
+Protocol assignments (RFC 6890), where a cloud keeps its metadata, the anycast address of 6to4
+(RFC 7526), and documentation (RFC 9637): Python learned of them after 3.12.1, or never.
+"""
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -68,7 +77,8 @@ def _is_public(address: Address) -> bool:
     # Site-local addresses (RFC 3879) are deprecated, and some networks use them all the same.
     is_local = isinstance(address, ipaddress.IPv6Address) and address.is_site_local
     is_special = address.is_multicast or address.is_reserved or is_local
-    return address.is_global and not is_special
+    is_listed = any(address in network for network in _SPECIAL)
+    return address.is_global and not is_special and not is_listed
 
 
 def _unwrapped(address: Address) -> list[Address]:

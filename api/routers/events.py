@@ -8,7 +8,7 @@ from api.dependencies import ReadPrincipal, State
 from api.event_stream import EventStream
 from api.pagination import LIMIT_DEFAULT, LIMIT_MAX
 from api.problems import SESSION_PROBLEMS, problem_responses
-from api.schemas.base import id_pattern
+from api.schemas.base import PLAIN_TEXT_PATTERN, id_pattern
 from api.schemas.events import EventPage, EventView
 from api.state import AppState
 from domain.errors import InvalidCursorError, ValidationError
@@ -36,7 +36,8 @@ async def list_events(
         ),
     ] = None,
     type: Annotated[
-        str | None, Query(max_length=100, description="Only events of this type.")
+        str | None,
+        Query(max_length=100, pattern=PLAIN_TEXT_PATTERN, description="Only events of this type."),
     ] = None,
 ) -> EventPage:
     """List the caller's events, oldest first. Any event's id is a cursor."""

@@ -45,6 +45,7 @@ from domain.errors import (
     AmountOutOfRangeError,
     ApprovalExpiredError,
     ChainNotFoundError,
+    ConversionStockError,
     ConversionUnavailableError,
     DestinationCoolingDownError,
     DestinationNotInBookError,
@@ -62,6 +63,10 @@ from domain.errors import (
     PayoutStateError,
     PocketNotFoundError,
     PocketTransferNotFoundError,
+    QuoteExpiredError,
+    QuoteMismatchError,
+    QuoteNotFoundError,
+    QuoteUsedError,
     RoleMissingError,
     ScreeningUnavailableError,
     UnknownAssetError,
@@ -76,8 +81,14 @@ from domain.workflow_ids import payout_workflow_id
 from identity.principals import Principal
 from infra.paging import Position
 from models.identity import Role
-from models.payouts import Payout
-from pockets.queries import explain_transfer, list_transfers, transfer_detail, transfer_for
+from payouts.conversions import conversions_of
+from pockets.queries import (
+    PocketTransfer,
+    explain_transfer,
+    list_transfers,
+    transfer_detail,
+    transfer_for,
+)
 from pockets.wallets import ensure_pocket, pocket_by_id
 from pockets.wallets import list_pockets as pockets_of
 
@@ -159,6 +170,11 @@ async def get_pocket(pocket_id: PocketPath, principal: ReadPrincipal, state: Sta
         UnknownAssetError,
         InternalAssetError,
         ConversionUnavailableError,
+        ConversionStockError,
+        QuoteNotFoundError,
+        QuoteMismatchError,
+        QuoteExpiredError,
+        QuoteUsedError,
         InvalidAddressError,
         ForbiddenDestinationError,
         InsufficientAvailableBalanceError,
@@ -349,9 +365,13 @@ async def _detail(
 ) -> PocketTransferDetailView:
     async with state.database.transaction() as session:
         detail = await transfer_detail(session, transfer_id, user_id=_visible_to(principal))
+        conversions = await conversions_of(session, [detail.payout])
     workflow_id = payout_workflow_id(transfer_id)
     return transfer_detail_view(
-        detail, workflow_id=workflow_id, workflow_url=state.workflow_url(workflow_id)
+        detail,
+        conversions.get(transfer_id),
+        workflow_id=workflow_id,
+        workflow_url=state.workflow_url(workflow_id),
     )
 
 
@@ -359,8 +379,8 @@ def _visible_to(principal: Principal) -> str | None:
     return None if principal.has_role(*STAFF) else principal.user_id
 
 
-def _position(payout: Payout) -> Position:
-    return Position(payout.created_at, payout.id)
+def _position(transfer: PocketTransfer) -> Position:
+    return Position(transfer.payout.created_at, transfer.payout.id)
 
 
 def _outcome(outcome: PayoutOutcome) -> PocketTransferOutcomeView:

@@ -21,10 +21,10 @@ from domain.errors import (
 )
 from domain.ids import QUOTE
 from domain.money import parse_minor
+from gateways.rates.quotes import QuoteRequest, find_quote, give_quote
+from gateways.rates.quotes import list_quotes as quotes_of
 from infra.paging import Position
 from models.purchases import Quote
-from purchases.quotes import QuoteRequest, find_quote, give_quote
-from purchases.quotes import list_quotes as quotes_of
 
 router = APIRouter(prefix="/v1/quotes", tags=["purchases"])
 
@@ -48,7 +48,7 @@ async def create_quote(
     body: QuoteBody, principal: DepositsWritePrincipal, state: State, response: Response
 ) -> QuoteView:
     """
-    Hold a rate for one purchase.
+    Hold a rate for one purchase, or for one transfer of a pocket that converts.
 
     What is bought is rounded down, what is paid is rounded up, to a minor unit.
     """
@@ -58,6 +58,7 @@ async def create_quote(
         buy_asset=body.buy_asset,
         side=body.side,
         amount_minor=parse_minor(body.amount),
+        purpose=body.purpose,
     )
     async with state.database.transaction() as session:
         quote = await give_quote(session, wanted, clock=state.clock)

@@ -22,12 +22,12 @@ from domain.errors import (
     RoleMissingError,
     ValidationError,
 )
-from domain.rate_table import PairTerms, RateTableDocument, parse_rate_table
+from domain.rate_table import Leg, PairTerms, RateTableDocument, parse_rate_table
+from gateways.rates.quotes import pair_rate
 from gateways.rates.table import check_assets, store_table, table_versions
 from identity.principals import Principal
 from models.identity import Role, Scope
 from models.purchases import RateTable
-from purchases.quotes import pair_rate
 
 router = APIRouter(prefix="/v1/rates", tags=["purchases"])
 
@@ -37,15 +37,20 @@ Staff = Annotated[
 ]
 
 
-@router.get("", responses=problem_responses(*SESSION_PROBLEMS, RateUnavailableError))
+@router.get("", responses=problem_responses(*SESSION_PROBLEMS))
 async def get_rates(principal: ReadPrincipal, state: State) -> RatesView:
-    """Return the table of rates in force, and what each pair costs now."""
+    """Return the table of rates in force, and what each pair costs now; an empty one before."""
     del principal
     async with state.database.transaction() as session:
         rows = await table_versions(session, before=None, limit=1)
         if not rows:
-            msg = "There is no table of rates yet."
-            raise RateUnavailableError(msg)
+            return RatesView(
+                version=None,
+                document=RateTableDocument(),
+                created_by=None,
+                created_at=None,
+                prices=[],
+            )
         view = _view(rows[0])
         prices = [await _price(session, state, pair, view.document) for pair in view.document.pairs]
     return RatesView(**view.model_dump(), prices=prices)
@@ -101,7 +106,7 @@ async def _price(
     session: AsyncSession, state: AppState, pair: PairTerms, table: RateTableDocument
 ) -> PriceView:
     try:
-        rate = await pair_rate(session, pair, table, now=state.clock.now())
+        rate = await pair_rate(session, [Leg(pair)], table, now=state.clock.now())
     except RateUnavailableError:
         rate = None
     return PriceView(

@@ -15,11 +15,15 @@ from api.schemas.payouts import (
     EventView,
     payout_parts,
 )
+from api.schemas.rates import QuoteIdText, RateView
+from domain.conversions import Redeemed
 from domain.ids import POCKET, POCKET_TRANSFER
 from domain.payouts import PayoutStatus, Priority
 from domain.pockets import Route, shown_destination
 from models.payouts import Payout
+from payouts.conversions import Conversion
 from payouts.queries import PayoutDetail
+from pockets.queries import PocketTransfer
 from pockets.wallets import Pocket
 
 PocketIdText = Annotated[
@@ -62,7 +66,11 @@ class PocketTransferBody(StrictModel):
     )
     asset: AssetText = Field(description="What leaves.")
     to_asset: AssetText | None = Field(
-        default=None, description="What arrives; left out: the same."
+        default=None, description="What arrives; left out: the same. Another needs a quote."
+    )
+    quote_id: QuoteIdText | None = Field(
+        default=None,
+        description="A quote for a `conversion` of exactly this: `asset`, `amount`, `to_asset`.",
     )
     amount: AmountOrAll
     destination: str | None = Field(
@@ -79,8 +87,11 @@ class PocketTransferBody(StrictModel):
         if (self.destination is None) == (self.route == Route.SEND):
             msg = "A destination belongs to a `send`, and to nothing else."
             raise ValueError(msg)
-        if self.amount == "all" and not self.route.spends_pocket:
-            msg = "`all` is for what leaves a pocket."
+        if self.amount == "all" and (self.quote_id or not self.route.spends_pocket):
+            msg = "`all` is for what leaves a pocket, without a quote."
+            raise ValueError(msg)
+        if self.quote_id is not None and not self.route.may_convert:
+            msg = "A quote belongs to a `fund` or a `redeem`."
             raise ValueError(msg)
         return self
 
@@ -111,17 +122,35 @@ class PocketList(Answer):
     items: list[PocketView]
 
 
+class ConversionView(Answer):
+    """What a transfer converts on its way."""
+
+    quote_id: QuoteIdText
+    rate: RateView
+    pay_amount: AmountText = Field(description="What is paid, of `asset`.")
+    buy_amount: AmountText = Field(description="What it buys, of `to_asset`.")
+    got: str = Field(description="What the user has of `to_asset`, once the books have it.")
+    unconverted: str = Field(description="What came back and stayed what it was, of `asset`.")
+    settle_until: datetime | None = Field(
+        description="Until this what comes back is converted at the rate; null: refused."
+    )
+
+
 class PocketTransferView(Answer):
     """A transfer in a list."""
 
     id: TransferIdText
     user_id: UserIdText
     route: Route
-    asset: str
+    asset: str = Field(description="What leaves.")
+    to_asset: str = Field(description="What arrives.")
     chain_id: str
     amount: AmountText
-    fee: str = Field(description="Service fee in minor units, held with the amount.")
-    arrived: str = Field(description="What got to where it goes, once the books have it.")
+    fee: str = Field(description="Service fee in minor units of `asset`, held with the amount.")
+    arrived: str = Field(
+        description="What got to where it goes, once the books have it; of what the chain moves."
+    )
+    conversion: ConversionView | None
     pocket_id: PocketIdText | None
     destination: str | None
     note: str | None
@@ -193,20 +222,24 @@ def pocket_view(pocket: Pocket) -> PocketView:
     )
 
 
-def transfer_view(payout: Payout) -> PocketTransferView:
+def transfer_view(transfer: PocketTransfer) -> PocketTransferView:
     """Return a transfer as it appears in lists."""
-    return PocketTransferView(**_shared(payout))
+    return PocketTransferView(**_shared(transfer.payout, transfer.conversion))
 
 
 def transfer_detail_view(
-    detail: PayoutDetail, *, workflow_id: str, workflow_url: str | None
+    detail: PayoutDetail,
+    conversion: Conversion | None,
+    *,
+    workflow_id: str,
+    workflow_url: str | None,
 ) -> PocketTransferDetailView:
     """Return a transfer with everything about it."""
     payout = detail.payout
     most_minor = payout.gas_max_minor
     payer = "us" if payout.gas_hold_id is None else "pocket"
     return PocketTransferDetailView(
-        **_shared(payout),
+        **_shared(payout, conversion),
         **payout_parts(detail),
         network_fee_most=None if most_minor is None else str(most_minor),
         network_fee_paid_by=payer if Route(payout.route).spends_pocket else None,
@@ -215,8 +248,23 @@ def transfer_detail_view(
     )
 
 
-def _shared(payout: Payout) -> dict[str, Any]:
-    return {
+def _conversion(payout: Payout, conversion: Conversion) -> ConversionView:
+    quote, row = conversion.quote, conversion.row
+    is_redeem = payout.route == Route.REDEEM
+    back = conversion.redeemed(payout.arrived_booked_minor) if is_redeem else Redeemed()
+    return ConversionView(
+        quote_id=quote.id,
+        rate=RateView(numerator=str(quote.rate_numerator), denominator=str(quote.rate_denominator)),
+        pay_amount=str(quote.pay_minor),
+        buy_amount=str(quote.buy_minor),
+        got=str(conversion.got_minor(payout)),
+        unconverted=str(back.rest_minor),
+        settle_until=None if row is None else row.settle_until,
+    )
+
+
+def _shared(payout: Payout, conversion: Conversion | None) -> dict[str, Any]:
+    plain = {
         "id": payout.id,
         "user_id": payout.user_id,
         "route": payout.route,
@@ -233,4 +281,16 @@ def _shared(payout: Payout) -> dict[str, Any]:
         "approvals_required": payout.approvals_required,
         "created_at": payout.created_at,
         "updated_at": payout.updated_at,
+        "to_asset": payout.asset,
+        "conversion": None,
+    }
+    if conversion is None:
+        return plain
+    quote = conversion.quote
+    return plain | {
+        "asset": quote.pay_asset,
+        "to_asset": quote.buy_asset,
+        "amount": str(quote.pay_minor),
+        "fee": str(conversion.swap.fee_minor),
+        "conversion": _conversion(payout, conversion),
     }

@@ -8,7 +8,7 @@ from pydantic import Field
 from api.schemas.base import Answer, StrictModel, UserIdText, id_pattern
 from api.schemas.payouts import AmountText, AssetText
 from domain.ids import QUOTE
-from domain.rate_table import RateTableDocument
+from domain.rate_table import Purpose, RateTableDocument
 from models.purchases import Quote
 
 QuoteIdText = Annotated[
@@ -40,9 +40,13 @@ class RateTableView(Answer):
     created_at: datetime
 
 
-class RatesView(RateTableView):
+class RatesView(Answer):
     """The table of rates in force, and what its pairs cost now."""
 
+    version: int | None = Field(description="Null: no owner has written a table yet.")
+    document: RateTableDocument
+    created_by: str | None
+    created_at: datetime | None
     prices: list[PriceView]
 
 
@@ -62,13 +66,18 @@ class QuoteBody(StrictModel):
         description="`pay`: the amount is what is paid; `buy`: it is what is bought."
     )
     amount: AmountText
+    purpose: Purpose = Field(
+        default=Purpose.PURCHASE,
+        description="`conversion`: for a transfer to or from a pocket.",
+    )
 
 
 class QuoteView(Answer):
-    """A price that is held until it expires, for one purchase."""
+    """A price that is held until it expires, for one use."""
 
     id: QuoteIdText
     user_id: UserIdText
+    purpose: Purpose
     pay_asset: str
     pay_amount: str
     buy_asset: str
@@ -89,6 +98,7 @@ def quote_view(quote: Quote) -> QuoteView:
     return QuoteView(
         id=quote.id,
         user_id=quote.user_id,
+        purpose=Purpose(quote.purpose),
         pay_asset=quote.pay_asset,
         pay_amount=str(quote.pay_minor),
         buy_asset=quote.buy_asset,

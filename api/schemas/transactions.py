@@ -33,6 +33,8 @@ class TransactionView(Answer):
     asset: str
     amount: str
     fee: str = Field(description="Service fee, in the same asset.")
+    to_asset: str | None = Field(description="What it is converted into on its way, if it is.")
+    to_amount: str | None = Field(description="How much of that was quoted.")
     counterparty: str | None = Field(description="An address, or another user.")
     chain_id: str | None
     group_id: str | None = Field(description="What it is a part of, such as a bulk payout.")
@@ -151,6 +153,8 @@ def _fields(row: WalletTransaction) -> dict[str, object]:
         "asset": row.asset,
         "amount": str(row.amount_minor),
         "fee": str(row.fee_minor),
+        "to_asset": row.to_asset,
+        "to_amount": None if row.to_amount_minor is None else str(row.to_amount_minor),
         "counterparty": row.counterparty,
         "chain_id": row.chain_id,
         "group_id": row.group_id,

@@ -116,9 +116,15 @@ class PocketTransferNotFoundError(NotFoundError):
 
 
 class ConversionUnavailableError(ConflictError):
-    """What leaves and what arrives are different assets, and nobody converts one to the other."""
+    """What leaves and what arrives are different assets, and no quote came with the request."""
 
     code, title = "conversion_unavailable", "Conversion not available"
+
+
+class ConversionStockError(ConflictError):
+    """Of what it would be converted into, the house has not set enough aside."""
+
+    code, title = "conversion_stock_short", "Not enough to convert into"
 
 
 class PayoutRunNotFoundError(NotFoundError):

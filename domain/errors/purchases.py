@@ -41,9 +41,15 @@ class QuoteExpiredError(ConflictError):
 
 
 class QuoteUsedError(ConflictError):
-    """A quote buys once, and this one was taken by another purchase."""
+    """A quote is used once, and this one was taken by something else."""
 
     code, title = "quote_used", "Quote used"
+
+
+class QuoteMismatchError(RequestError):
+    """The quote was given for something else: another purpose, pair or amount."""
+
+    code, http_status, title = "quote_mismatch", 422, "Quote is for something else"
 
 
 class PurchaseNotFoundError(NotFoundError):

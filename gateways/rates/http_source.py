@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -18,6 +18,17 @@ TIMEOUT_S = 5.0
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 BYTES_MAX = 64 * 1024
 """An answer that is longer is no price."""
+OFF_MAX = timedelta(days=1)
+"""A time that is further off is a mistake; one in the future would outlast every later price."""
+_NO_PRICE = (
+    httpx.HTTPError,
+    ValueError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    OSError,  # of a time in nanoseconds
+    RecursionError,  # of brackets in brackets
+)
 
 
 class HttpSourceSettings(BaseModel):
@@ -83,11 +94,17 @@ class HttpRateSource:
             # Numbers stay text: a float on the way would not be the price that was said.
             document = json.loads(body, parse_float=str, parse_int=str)
             price = parse_price(str(_pointed(document, self._settings.price_pointer)))
-            moment = self._moment(document)
-        except (httpx.HTTPError, ValueError, LookupError, TypeError, OverflowError) as error:
+            moment = self._plausible(self._moment(document))
+        except _NO_PRICE as error:
             msg = f"{self.name} gave no price of {symbol}."
             raise RateUnavailableError(msg) from error
         return Observation(self.name, symbol, price, moment)
+
+    def _plausible(self, moment: datetime) -> datetime:
+        if abs(moment - self._clock.now()) > OFF_MAX:
+            msg = "Nobody's clock is that wrong."
+            raise ValueError(msg)
+        return moment
 
     def _moment(self, document: Any) -> datetime:
         pointer = self._settings.time_pointer

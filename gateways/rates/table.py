@@ -6,7 +6,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import InvalidRateTableError, RateUnavailableError
-from domain.rate_table import PairTerms, RateTableDocument, parse_rate_table
+from domain.rate_table import PairTerms, Purpose, RateTableDocument, parse_rate_table
 from models.purchases import RateTable
 from models.wallets import Asset, AssetKind
 
@@ -45,7 +45,7 @@ async def table_versions(
 
 async def check_assets(session: AsyncSession, document: RateTableDocument) -> None:
     """
-    Pass for a table that sells internal assets for others of the catalog.
+    Pass for a table that sells internal assets, and converts what can be owned.
 
     Raises:
         InvalidRateTableError: It names what there is not, or sells what is not ours to issue.
@@ -68,6 +68,14 @@ def _check_pair(assets: dict[str, Asset], pair: PairTerms) -> None:
     if paying is None or bought is None:
         msg = f"{pair.pay_asset if paying is None else pair.buy_asset} is not in the catalog."
         raise InvalidRateTableError(msg)
+    if paying is bought:
+        msg = f"{bought.code} is not sold for itself."
+        raise InvalidRateTableError(msg)
+    if Purpose.CONVERSION in pair.purposes and AssetKind.FIAT in (paying.kind, bought.kind):
+        msg = f"Nobody owns {paying.code} and {bought.code} here: there is nothing to convert."
+        raise InvalidRateTableError(msg)
+    if Purpose.PURCHASE not in pair.purposes:
+        return
     if bought.kind != AssetKind.INTERNAL:
         msg = f"{bought.code} is not an internal asset: it cannot be issued."
         raise InvalidRateTableError(msg)

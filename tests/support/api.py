@@ -1,13 +1,15 @@
 """The API in this process, over a test's own database and clock."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from api.app import create_app
-from api.state import AppState
+from api.state import AppState, StateOpener, open_state
 from domain.clock import Clock, SystemClock
 from identity.services import Identity
 from infra.database import Database
@@ -26,6 +28,39 @@ def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> 
         webhook_keys=SecretStr(f"k1:{generate_key()}"),
         public_url="http://api.example",
     )
+
+
+class _PooledApp:
+    """An application that serves one test after another, each with a state of its own."""
+
+    def __init__(self, settings: ApiSettings) -> None:
+        self.settings = settings
+        self.opener: StateOpener = open_state
+        self.app = create_app(settings, state_opener=self._open)
+
+    @asynccontextmanager
+    async def _open(self, settings: ApiSettings) -> AsyncIterator[AppState]:
+        del settings
+        async with self.opener(self.settings) as state:
+            yield state
+
+
+_IDLE: defaultdict[object, list[_PooledApp]] = defaultdict(list)
+
+
+@asynccontextmanager
+async def opened_app(
+    settings: ApiSettings, opener: StateOpener = open_state
+) -> AsyncIterator[FastAPI]:
+    """Yield an open application; to build one anew for each test would take most of its time."""
+    shape = (settings.upload_bytes_max, settings.codec_anonymous, settings.temporal_ui_url)
+    pooled = _IDLE[shape].pop() if _IDLE[shape] else _PooledApp(settings)
+    pooled.settings, pooled.opener = settings, opener
+    overrides = dict(pooled.app.dependency_overrides)
+    async with pooled.app.router.lifespan_context(pooled.app):
+        yield pooled.app
+    pooled.app.dependency_overrides = overrides
+    _IDLE[shape].append(pooled)
 
 
 @asynccontextmanager
@@ -49,10 +84,7 @@ async def running_api(
             ),
         )
 
-    app = create_app(api_settings(), state_opener=opener)
-    transport = httpx.ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://api.example") as client,
-    ):
-        yield client
+    async with opened_app(api_settings(), opener) as app:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://api.example") as client:
+            yield client

@@ -14,9 +14,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 from temporalio.client import Client
+from temporalio.worker import UnsandboxedWorkflowRunner
 
 import worker
-from api.app import create_app
 from api.state import AppState
 from domain.hd import account_path
 from domain.ids import new_id
@@ -33,7 +33,7 @@ from models.wallets import BlockchainWallet, WalletType
 from payouts.catalog import Catalog, apply_catalog
 from payouts.policy import store_policy
 from signing.hd import account_xpub, fingerprint
-from tests.support.api import api_settings
+from tests.support.api import api_settings, opened_app
 from tests.support.clocks import MovableClock
 from tests.support.identity import Person, identity_for_tests, new_person
 
@@ -220,14 +220,12 @@ async def served(
         del settings
         yield state
 
-    app = create_app(state.settings.model_copy(update=changes), state_opener=opener)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://api.example", timeout=60
-        ) as client,
-    ):
-        yield app, client
+    async with opened_app(state.settings.model_copy(update=changes), opener) as app:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://api.example", timeout=60
+        ) as client:
+            yield app, client
 
 
 @asynccontextmanager
@@ -237,6 +235,8 @@ async def running_worker(
     """Serve the wallet queue, with decisions judged by this clock."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "CLOCK", clock)
+        # Their own tests run workflows in the sandbox, which imports them anew each time.
+        patch.setattr(worker, "sandbox", UnsandboxedWorkflowRunner)
         serving = worker.wallet_worker(worker.Process(client, database))
     running = asyncio.create_task(serving.run())
     try:

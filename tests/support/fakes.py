@@ -16,6 +16,7 @@ from domain.errors import (
     InsufficientAvailableBalanceError,
     NodeRejectedError,
     PayoutStateError,
+    QuoteUsedError,
 )
 from domain.ids import CHAIN_BATCH, new_id
 from domain.payouts import (
@@ -150,6 +151,8 @@ class Books:
     """How often a pocket needs coin before it can pay."""
     pockets: set[str] = field(default_factory=set)
     """Users who have one."""
+    quotes: dict[str, str] = field(default_factory=dict)
+    """Which transfer took which quote, for ever."""
     is_held_back: bool = False
     """Nothing may leave a pocket for now."""
     pocket_looks: int = 0
@@ -177,7 +180,7 @@ class Books:
             "kyc": self.kyc.standing(),
             "unswept": (self.crumbs, self.worthy),
             "webhooks": self.webhooks.standing(),
-            "pockets": (sorted(self.pockets), self.gas_to_lend),
+            "pockets": (sorted(self.pockets), self.gas_to_lend, sorted(self.quotes)),
             "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
         }
 
@@ -262,18 +265,23 @@ class FakePocketDesk:
         self._desk = FakePayoutDesk(books)
 
     async def freeze(self, request: PocketTransferRequest) -> Acceptance:
-        return await self._desk.freeze(
-            PayoutRequest(
-                payout_id=request.payout_id,
-                user_id=request.user_id,
-                principal=request.principal,
-                idempotency_key=request.idempotency_key,
-                request_hash=request.request_hash,
-                asset=request.asset,
-                amount=request.amount,
-                destination=request.destination or "",
-            )
+        asked = PayoutRequest(
+            payout_id=request.payout_id,
+            user_id=request.user_id,
+            principal=request.principal,
+            idempotency_key=request.idempotency_key,
+            request_hash=request.request_hash,
+            asset=request.moved_asset,
+            amount=request.amount,
+            destination=request.destination or "",
         )
+        if request.quote_id is not None:
+            taker = self._books.quotes.setdefault(request.quote_id, request.payout_id)
+            if taker != request.payout_id:
+                code = QuoteUsedError.code
+                refused = FakePayout(asked, PayoutStatus.REFUSED, 0, None, reason_code=code)
+                self._books.payouts.setdefault(request.payout_id, refused)
+        return await self._desk.freeze(asked)
 
     async def make_ready(self, transfer_id: str) -> PayoutOutcome:
         self._books.pockets.add(self._books.payouts[transfer_id].request.user_id)

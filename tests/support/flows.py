@@ -188,12 +188,17 @@ class Flow:
         return self.payout(payout.payout_id)
 
     async def transfer(
-        self, route: Route, amount: str = "100"
+        self, route: Route, amount: str = "100", **converted: str
     ) -> WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]:
         """Ask for a transfer to or from a pocket as the API does, and return its workflow."""
         destination = DESTINATION if route == Route.SEND else None
         request = transfer_request(
-            route, amount, chain_id=CHAIN_ID, user_id="usr_requester", destination=destination
+            route,
+            amount,
+            chain_id=CHAIN_ID,
+            user_id="usr_requester",
+            destination=destination,
+            **converted,
         )
         await PocketWorkflows(self.client, timeout=timedelta(seconds=TIMEOUT_S)).request(request)
         handle: WorkflowHandle[PocketTransferWorkflow, PayoutOutcome]

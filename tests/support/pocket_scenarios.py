@@ -61,6 +61,40 @@ async def redeemed(flow: Flow) -> Handles:
     return {"pocket_redeemed": transfer}
 
 
+async def funded_converting(flow: Flow) -> Handles:
+    """An approved transfer pays a pocket in another asset; nobody else gets its quote."""
+    flow.books.approvals_required, flow.books.confirms_by_itself = 1, False
+    quoted = {"asset": "ITD", "to_asset": "ETH", "quote_id": "quo_1"}
+    transfer = await flow.transfer(Route.FUND, **quoted)
+    second = await flow.transfer(Route.FUND, **quoted)
+    await second.result()
+    await flow.decide(_id_of(transfer), "ann")
+    await until(lambda: bool(flow.books.pockets))
+    await flow.start_batch()
+    await _confirm_newest(flow, 1)
+    await transfer.result()
+    return {"pocket_funded_converting": transfer, "pocket_quote_used": second}
+
+
+async def redeemed_converting(flow: Flow) -> Handles:
+    """What a pocket pays comes back as another asset."""
+    flow.books.confirms_by_itself = False
+    transfer = await flow.transfer(Route.REDEEM, to_asset="ITD", quote_id="quo_1")
+    await _confirm_newest(flow, 1)
+    await transfer.result()
+    return {"pocket_redeemed_converting": transfer}
+
+
+async def converting_cancelled(flow: Flow) -> Handles:
+    """It is taken back while it waits for approval; its quote stays used."""
+    flow.books.approvals_required = 1
+    quoted = {"asset": "ITD", "to_asset": "ETH", "quote_id": "quo_1"}
+    transfer = await flow.transfer(Route.FUND, **quoted)
+    await flow.api.cancel(_id_of(transfer))
+    await transfer.result()
+    return {"pocket_converting_cancelled": transfer}
+
+
 async def sent(flow: Flow) -> Handles:
     flow.books.confirms_by_itself = False
     transfer = await flow.transfer(Route.SEND)
@@ -131,6 +165,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     funding_expired,
     funding_refused,
     redeemed,
+    funded_converting,
+    redeemed_converting,
+    converting_cancelled,
     sent,
     send_cancelled,
     send_rechecked,

@@ -22,6 +22,8 @@ def transfer_request(
     user_id: str = "u1",
     destination: str | None = None,
     key: str = "",
+    to_asset: str | None = None,
+    quote_id: str | None = None,
 ) -> PocketTransferRequest:
     key = key or new_id("key")
     return PocketTransferRequest(
@@ -36,6 +38,8 @@ def transfer_request(
         amount=str(amount),
         second_factor="totp",
         destination=destination,
+        to_asset=to_asset,
+        quote_id=quote_id,
     )
 
 

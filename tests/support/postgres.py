@@ -109,10 +109,10 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 
 @contextmanager
-def fresh_database(server: PostgresServer) -> Iterator[str]:
-    """Yield the URL of a database as the migrations leave it; it is gone afterwards."""
+def fresh_database(server: PostgresServer, *, template: str = TEMPLATE) -> Iterator[str]:
+    """Yield the URL of a database as the migrations, or a test, left it; it is gone afterwards."""
     name = new_id("db").lower()
-    server.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY file_copy")
+    server.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield server.url(name)
     server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

@@ -19,6 +19,7 @@ from domain.purchases import (
     RefundRequest,
 )
 from domain.rate_table import parse_rate_table
+from gateways.rates.quotes import QuoteRequest, Side, give_quote
 from gateways.rates.table import store_table
 from gateways.stripe.client import StripeGateway
 from gateways.stripe.desk import PostgresCardDesk
@@ -30,7 +31,6 @@ from models.events import OutboxEvent
 from models.purchases import Purchase, PurchaseRefund, Quote
 from payouts.catalog import Catalog, apply_catalog
 from purchases.desk import PostgresPurchaseDesk
-from purchases.quotes import QuoteRequest, Side, give_quote
 from tests.support.bank import hd_account
 from tests.support.books import CHAIN, Books, as_role, opened_books
 from tests.support.gateways import API_KEY, LocalStripe, local_stripe

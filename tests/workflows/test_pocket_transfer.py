@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from temporalio.testing import WorkflowEnvironment
 
 from domain.errors import OwnRequestError
 from domain.payouts import PayoutStatus
 from domain.pockets import Route
 from tests.support import pocket_scenarios as scenarios
-from tests.support.flows import Flow, events_of, until
+from tests.support.crashing import CrashAfter
+from tests.support.fakes import Books
+from tests.support.flows import Flow, events_of, flow_on, until
 
 
 def the_status(flow: Flow) -> PayoutStatus:
@@ -44,6 +47,38 @@ class TestFunding:
         transfer = await flow.transfer(Route.FUND)
         with pytest.raises(OwnRequestError):
             await flow.decide(transfer.id.partition("/")[2], "usr_requester")
+
+
+class TestConverting:
+    async def test_takes_a_quote_once(self, flow: Flow) -> None:
+        await scenarios.funded_converting(flow)
+        statuses = [payout.status for payout in flow.books.payouts.values()]
+        codes = [payout.reason_code for payout in flow.books.payouts.values()]
+        assert statuses == [PayoutStatus.SETTLED, PayoutStatus.REFUSED]
+        assert codes == [None, "quote_used"]
+        assert (flow.books.holds_placed, len(flow.books.batches)) == (1, 1)
+
+    async def test_settles_what_comes_back(self, flow: Flow) -> None:
+        await scenarios.redeemed_converting(flow)
+        assert the_status(flow) == PayoutStatus.SETTLED
+
+    async def test_that_is_taken_back_restores_what_was_held(self, flow: Flow) -> None:
+        available = flow.books.available_minor
+        await scenarios.converting_cancelled(flow)
+        assert the_status(flow) == PayoutStatus.CANCELLED
+        assert flow.books.available_minor == available
+        assert flow.books.quotes
+
+    @pytest.mark.parametrize("step", ["pocket.freeze", "pocket.make_ready", "payout.decide"])
+    async def test_of_a_worker_that_dies_takes_its_quote_all_the_same(
+        self, temporal: WorkflowEnvironment, step: str
+    ) -> None:
+        standings = []
+        for crashes in ((CrashAfter(step),), ()):
+            async with flow_on(temporal, Books(), *crashes) as flow:
+                await scenarios.funded_converting(flow)
+            standings.append(flow.books.standing())
+        assert standings[0] == standings[1]
 
 
 class TestSpending:

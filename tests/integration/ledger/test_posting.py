@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel, func, select
 
 from domain.errors import (
+    DatabaseUnavailableError,
     HoldStateError,
     IdempotencyConflictError,
     InsufficientAvailableBalanceError,
@@ -17,7 +19,7 @@ from domain.money import UINT256_MAX
 from ledger import chart, rules
 from ledger.posting import Entry, HoldChange, HoldOperation, Posted, Posting
 from ledger.queries import account_balance, asset_sums, customer_balances, statement
-from ledger.service import POST_SQL
+from ledger.service import POST_SQL, Ledger
 from models.ledger import AuditLink, Hold, LedgerTransaction
 from tests.support.books import CHAIN, Books, opened_books
 
@@ -447,3 +449,25 @@ class TestReading:
         async with books.worker.transaction() as session:
             assert await asset_sums(session) == {"ETH": 0, "USD": 0}
             assert await account_balance(session, "nobody", "ETH") == 0
+
+
+class TestFailure:
+    async def test_that_refuses_nothing_is_not_its_own_cause(self, books: Books) -> None:
+        """Temporal writes down each cause: it would not come to an end, and nobody else a turn."""
+        await books.deposit("u1", "ETH", 10)
+        posting = freeze(books, "late", 1)
+        async with books.worker.transaction() as holder:
+            await holder.execute(text("SELECT pg_advisory_xact_lock(7309)"))
+            with pytest.raises(DatabaseUnavailableError) as caught:
+                await _post_within_a_moment(books, posting)
+
+        causes: list[BaseException] = [caught.value]
+        while (cause := causes[-1].__cause__) is not None:
+            assert cause not in causes
+            causes.append(cause)
+
+
+async def _post_within_a_moment(books: Books, posting: Posting) -> None:
+    async with books.worker.transaction() as session:
+        await session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        await Ledger.post_in(session, [posting])

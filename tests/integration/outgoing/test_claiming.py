@@ -181,3 +181,20 @@ class TestPriority:
         payout_id = await ask(books, ECONOMY, destination=DESTINATION)
         payout: Payout = await books.payout(payout_id)
         assert payout.priority == ECONOMY
+
+
+class TestUnmined:
+    async def test_keep_the_next_batch_waiting_until_a_block_has_them(self, books: Books) -> None:
+        await books.execute("UPDATE chain SET batch_size = 33, outputs_max = 1")
+        asked = [await ask(books, URGENT) for _ in range(34)]
+        first = await claimed(books)
+        kept_waiting = await claimed(books)
+        for payout_id in first[:2]:
+            await books.execute(
+                "UPDATE chain_transaction SET status = 'mined' WHERE id ="  # noqa: S608
+                f" (SELECT chain_transaction_id FROM payout WHERE id = '{payout_id}')"
+            )
+
+        assert len(first) == 33
+        assert kept_waiting == []
+        assert set(await claimed(books)) == set(asked) - set(first)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import select
 
@@ -17,6 +18,7 @@ from domain.explanations import SILENT_AFTER
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.runs import RunStatus
 from models.ledger import LimitCounter
+from runs.desk import locked_run
 from runs.explain import explain
 from runs.moves import PAGE_LINES
 from runs.queries import run_detail
@@ -294,3 +296,17 @@ class TestDatabase:
             connection = await session.connection()
             await connection.exec_driver_sql(FORGED_LINE.format(run=run_id, forged="{}"))
         assert [line.amount_minor for line in await runs.lines(run_id)] == [AMOUNTS[0]]
+
+
+class TestLockedRun:
+    async def test_keeps_nobody_from_moving_its_lines(self, runs: Runs) -> None:
+        """Its lines' foreign key is checked by who may hold the hash chain's end meanwhile."""
+        run_id = await runs.started(*AMOUNTS)
+        move = text(f"UPDATE payout SET updated_at = now() WHERE run_id = '{run_id}'")  # noqa: S608
+        async with runs.books.worker.transaction() as cancelling:
+            await locked_run(cancelling, run_id)
+            async with runs.books.worker.transaction() as paying:
+                await paying.execute(text("SET LOCAL lock_timeout = '50ms'"))
+                await paying.execute(move)
+                # Only of a row that this unit of work has changed before is the key checked.
+                await paying.execute(move)

@@ -4,16 +4,17 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.app import create_app
-from tests.support.api import api_settings
+from identity import services
+from tests.support.api import api_settings, opened_app
+from tests.support.identity import quick_passwords
 
 
 @pytest.fixture
-async def app() -> AsyncIterator[FastAPI]:
+async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
     """Yield the real application; no database listens, so whoever gets through meets a 503."""
-    created = create_app(api_settings())
-    async with created.router.lifespan_context(created):
-        yield created
+    monkeypatch.setattr(services, "Passwords", quick_passwords)
+    async with opened_app(api_settings()) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,0 +1,524 @@
+"""Transfers of pockets that convert: what they cost and give, and what they refuse."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from domain.errors import (
+    AmountOutOfRangeError,
+    ConversionStockError,
+    InvalidRateTableError,
+    PairNotListedError,
+    QuoteMismatchError,
+)
+from domain.ids import new_id
+from domain.payouts import OperatorAction, PayoutStatus
+from domain.pockets import Route
+from domain.policy import parse_policy
+from domain.purchases import PurchaseRequest, PurchaseStatus
+from domain.rate_table import Purpose
+from ledger import chart
+from models.payouts import Payout, PocketConversion
+from payouts.policy import store_policy
+from purchases.desk import PostgresPurchaseDesk
+from tests.support.chain_world import TokenKind
+from tests.support.conversions import (
+    ITD_MINOR,
+    STOCK_MINOR,
+    Begun,
+    ConvertingBooks,
+    begun_on,
+    conversion_table,
+)
+from tests.support.evm import CHAIN_ID
+from tests.support.evm_books import CONFIRMATIONS, ETHER
+from tests.support.postgres import PostgresServer, fresh_database
+from tests.support.purchases import ITD
+
+ONE_APPROVER = {"rules": [{"asset": "*", "up_to_minor": None, "approvals": 1}]}
+
+
+@pytest.fixture(scope="module")
+async def begun(postgres_server: PostgresServer) -> AsyncIterator[Begun]:
+    with fresh_database(postgres_server) as url:
+        yield await begun_on(url)
+
+
+@pytest.fixture
+async def books(postgres_server: PostgresServer, begun: Begun) -> AsyncIterator[ConvertingBooks]:
+    with fresh_database(postgres_server, template=begun.database) as url:
+        opened = begun.copied(url)
+        yield opened
+        await opened.close()
+
+
+class TestQuote:
+    @pytest.mark.parametrize(
+        ("pair", "paid_minor", "bought_minor"),
+        [
+            (("ETH", "ITD"), ETHER, 1_980 * ITD),
+            (("ITD", "ETH"), 2_000 * ITD, 99 * ETHER // 100),
+            (("USD", "ETH"), 2_000 * 10**6, 99 * ETHER // 100),
+            (("ETH", "USD"), ETHER, 1_980 * 10**6),
+        ],
+    )
+    async def test_is_of_a_pair_its_inverse_or_two_in_a_row(
+        self, books: ConvertingBooks, pair: tuple[str, str], paid_minor: int, bought_minor: int
+    ) -> None:
+        quote = await books.quote(*pair, paid_minor)
+
+        assert (quote.purpose, quote.buy_minor, quote.spread_bps) == (
+            "conversion",
+            bought_minor,
+            100,
+        )
+        back = await books.quote(*pair, quote.buy_minor, side="buy")
+        assert (back.pay_minor, back.buy_minor) == (paid_minor, bought_minor)
+
+    async def test_of_what_is_only_bought_is_refused(self, books: ConvertingBooks) -> None:
+        pairs = conversion_table()["pairs"]
+        await books.set_rates(pairs=[{**pairs[0], "purposes": ["purchase"]}, pairs[1]])
+        for pair in (("ETH", "ITD"), ("ITD", "ETH"), ("USD", "ETH")):
+            with pytest.raises(PairNotListedError):
+                await books.quote(*pair, ETHER)
+        bought = await books.quote("ETH", "ITD", ETHER, purpose=Purpose.PURCHASE)
+        assert bought.purpose == "purchase"
+
+    async def test_of_what_only_converts_sells_nothing(self, books: ConvertingBooks) -> None:
+        with pytest.raises(PairNotListedError):
+            await books.quote("USD", "ITD", 10**6, purpose=Purpose.PURCHASE)
+
+    @pytest.mark.parametrize(
+        ("pair", "amount_minor", "is_taken"),
+        [
+            (("ETH", "ITD"), ETHER // 10, True),
+            (("ETH", "ITD"), ETHER // 10 - 1, False),
+            (("ITD", "ETH"), 2_000 * ITD, True),
+            (("ITD", "ETH"), 5_000 * ITD, False),
+            (("USD", "ETH"), 100 * 10**6, False),
+            (("USD", "ETH"), 5_000 * 10**6, False),
+        ],
+    )
+    async def test_keeps_to_the_bounds_of_each_step(
+        self, books: ConvertingBooks, pair: tuple[str, str], amount_minor: int, *, is_taken: bool
+    ) -> None:
+        pairs = conversion_table()["pairs"]
+        bounds = {"pay_min_minor": str(ETHER // 10), "pay_max_minor": str(ETHER)}
+        await books.set_rates(pairs=[pairs[0] | bounds, pairs[1]])
+        if is_taken:
+            await books.quote(*pair, amount_minor)
+            return
+        with pytest.raises(AmountOutOfRangeError):
+            await books.quote(*pair, amount_minor)
+
+    @pytest.mark.parametrize(
+        "pair",
+        [
+            {"pay_asset": "EUR", "buy_asset": "ITD", "purposes": ["purchase", "conversion"]},
+            {"pay_asset": "ITD", "buy_asset": "ETH", "purposes": ["purchase"]},
+            {"pay_asset": "ITD", "buy_asset": "ITD", "purposes": ["conversion"]},
+        ],
+    )
+    async def test_is_of_what_can_be_owned(
+        self, books: ConvertingBooks, pair: dict[str, Any]
+    ) -> None:
+        with pytest.raises(InvalidRateTableError):
+            await books.set_rates(pairs=[{"price": "1", **pair}])
+
+
+class TestFunding:
+    async def test_turns_a_balance_into_another_asset_on_the_pocket(
+        self, books: ConvertingBooks
+    ) -> None:
+        before_minor, _ = await books.onchain()
+        transfer, quote = await books.converted(Route.FUND, "ITD", "ETH", 200 * ITD)
+
+        assert (transfer.status, transfer.asset) == (PayoutStatus.SETTLED, "ETH")
+        assert transfer.amount_minor == quote.buy_minor == 99 * ETHER // 1_000
+        after_minor, held_minor = await books.onchain()
+        assert (after_minor - before_minor, held_minor) == (quote.buy_minor, 0)
+        # The fee of ten wei is less than the smallest part of an ITD, and is rounded up to that.
+        assert await books.available("ITD") == ITD_MINOR - 200 * ITD - 1
+        assert await books.balance(chart.SERVICE_FEES, "ITD") == 1
+        assert await books.balance(chart.mint("ITD"), "ITD") == -(ITD_MINOR - 200 * ITD)
+        assert await books.stock("ETH") == (STOCK_MINOR["ETH"] - quote.buy_minor, 0)
+        await books.finish()
+
+    async def test_out_of_another_coin_adds_that_to_the_stock(self, books: ConvertingBooks) -> None:
+        owned_minor = await books.available("USD")
+        transfer, quote = await books.converted(Route.FUND, "USD", "ETH", 200 * 10**6)
+
+        assert transfer.status == PayoutStatus.SETTLED
+        assert await books.available("USD") == owned_minor - 200 * 10**6 - 1
+        assert await books.stock("USD") == (STOCK_MINOR["USD"] + 200 * 10**6, 0)
+        assert await books.stock("ETH") == (STOCK_MINOR["ETH"] - quote.buy_minor, 0)
+        await books.finish()
+
+    async def test_is_one_ledger_transaction_in_both_assets(self, books: ConvertingBooks) -> None:
+        transfer, quote = await books.converted(Route.FUND, "ITD", "ETH", 200 * ITD)
+        async with books.owner.transaction() as session:
+            connection = await session.connection()
+            found = await connection.exec_driver_sql(
+                "SELECT a.code, a.asset, sum(e.amount_minor)::bigint FROM ledger_transaction t"
+                " JOIN ledger_entry e ON e.transaction_id = t.id"
+                " JOIN ledger_account a ON a.id = e.account_id WHERE t.key = %s"
+                " GROUP BY a.code, a.asset",
+                (f"{transfer.id}:settle",),
+            )
+            entries = {(row.code, row.asset): row.sum for row in found}
+        assert entries[chart.onchain("u1", CHAIN_ID), "ETH"] == quote.buy_minor
+        assert entries[chart.CONVERSION_RESERVED, "ETH"] == -quote.buy_minor
+        assert entries[chart.inflight(CHAIN_ID), "ITD"] == -quote.pay_minor - 1
+        assert entries[chart.mint("ITD"), "ITD"] == quote.pay_minor
+
+    async def test_is_held_in_what_is_paid(self, books: ConvertingBooks) -> None:
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        await books.ask_converted(Route.FUND, quote)
+
+        assert await books.balance(chart.held("u1"), "ITD") == 200 * ITD + 1
+        assert await books.balance(chart.held("u1"), "ETH") == 0
+        assert await books.stock("ETH") == (STOCK_MINOR["ETH"] - quote.buy_minor, quote.buy_minor)
+
+
+class TestRedeeming:
+    async def test_turns_what_arrives_into_another_asset(self, books: ConvertingBooks) -> None:
+        transfer, quote = await books.converted(Route.REDEEM, "ETH", "ITD", ETHER // 10)
+
+        assert (transfer.status, transfer.asset) == (PayoutStatus.SETTLED, "ETH")
+        assert await books.available("ITD") == ITD_MINOR + quote.buy_minor
+        assert quote.buy_minor == 198 * ITD
+        assert await books.stock("ETH") == (STOCK_MINOR["ETH"] + ETHER // 10, 0)
+        await books.finish()
+
+    async def test_into_another_coin_is_given_out_of_the_stock(
+        self, books: ConvertingBooks
+    ) -> None:
+        owned_minor = await books.available("USD")
+        _, quote = await books.converted(Route.REDEEM, "ETH", "USD", ETHER // 10)
+
+        assert await books.available("USD") == owned_minor + quote.buy_minor
+        assert await books.stock("USD") == (STOCK_MINOR["USD"] - quote.buy_minor, 0)
+        await books.finish()
+
+    async def test_shares_its_gas_with_no_one(self, books: ConvertingBooks) -> None:
+        free_minor, _ = await books.onchain()
+        transfer, _ = await books.converted(Route.REDEEM, "ETH", "ITD", ETHER // 10)
+        paid_minor = ETHER // 10 + (transfer.network_fee_minor or 0)
+        assert await books.onchain() == (free_minor - paid_minor, 0)
+
+
+class TestLateness:
+    async def redeemed_late(self, books: ConvertingBooks, price: str) -> tuple[Any, int]:
+        quote = await books.quote("ETH", "ITD", ETHER // 10)
+        accepted = await books.ask_converted(Route.REDEEM, quote)
+        books.clock.advance(timedelta(hours=2, seconds=1))
+        await books.set_price(price)
+        await books.to_its_end(accepted.payout_id)
+        transfer = await books.payout(accepted.payout_id)
+        assert transfer.status == PayoutStatus.SETTLED
+        return await books.conversion(accepted.payout_id), quote.buy_minor
+
+    async def test_within_the_tolerance_is_at_the_worse_rate(self, books: ConvertingBooks) -> None:
+        row, quoted_minor = await self.redeemed_late(books, "1980")
+
+        assert row.is_converted
+        got_minor = await books.available("ITD") - ITD_MINOR
+        assert got_minor == Fraction(quoted_minor) * 99 / 100
+        await books.finish()
+
+    async def test_within_the_tolerance_is_never_better_than_quoted(
+        self, books: ConvertingBooks
+    ) -> None:
+        row, quoted_minor = await self.redeemed_late(books, "2020")
+
+        assert (row.is_converted, row.rate_numerator) == (True, None)
+        assert await books.available("ITD") - ITD_MINOR == quoted_minor
+        await books.finish()
+
+    @pytest.mark.parametrize("price", ["1900", "2100"])
+    async def test_beyond_it_is_not_converted(self, books: ConvertingBooks, price: str) -> None:
+        owned_minor = await books.available()
+        row, _ = await self.redeemed_late(books, price)
+
+        assert row.is_converted is False
+        assert await books.available("ITD") == ITD_MINOR
+        assert await books.available() == owned_minor + ETHER // 10
+        assert await books.stock("ETH") == (STOCK_MINOR["ETH"], 0)
+        await books.finish()
+
+    async def test_is_decided_once(self, books: ConvertingBooks) -> None:
+        row, _ = await self.redeemed_late(books, "1900")
+        with pytest.raises(DBAPIError, match="does not change"):
+            await books.execute(
+                "UPDATE pocket_conversion SET is_converted = true WHERE payout_id = %s",
+                row.payout_id,
+            )
+
+    async def test_of_an_approval_ends_a_transfer(self, books: ConvertingBooks) -> None:
+        async with books.owner.transaction() as session:
+            await store_policy(session, parse_policy(ONE_APPROVER), by="owner")
+        before = await books.standing()
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        accepted = await books.ask_converted(Route.FUND, quote)
+
+        assert accepted.status == PayoutStatus.AWAITING_APPROVAL
+        assert accepted.approval_expires_at == books.clock.now() + timedelta(hours=1)
+        books.clock.advance(timedelta(hours=1))
+        ended = await books.desk.expire(accepted.payout_id)
+        assert ended.status == PayoutStatus.EXPIRED
+        assert await books.standing() == before
+
+
+class TestRelease:
+    @pytest.mark.parametrize(
+        ("route", "pair"),
+        [
+            (Route.FUND, ("ITD", "ETH")),
+            (Route.FUND, ("USD", "ETH")),
+            (Route.REDEEM, ("ETH", "ITD")),
+            (Route.REDEEM, ("ETH", "USD")),
+        ],
+    )
+    async def test_before_the_chain_restores_everything_but_the_quote(
+        self, books: ConvertingBooks, route: Route, pair: tuple[str, str]
+    ) -> None:
+        before = await books.standing()
+        quote = await books.quote(*pair, 10**8 if route == Route.FUND else ETHER // 10)
+        accepted = await books.ask_converted(route, quote)
+        assert await books.standing() != before
+
+        await books.desk.cancel(accepted.payout_id)
+
+        assert await books.standing() == before
+        again = await books.ask_converted(route, quote)
+        assert again.reason_code == "quote_used"
+        assert await books.standing() == before
+
+    @pytest.mark.parametrize(("route", "pair"), [(Route.FUND, ("ITD", "ETH"))])
+    async def test_in_flight_restores_everything(
+        self, books: ConvertingBooks, route: Route, pair: tuple[str, str]
+    ) -> None:
+        before = await books.standing()
+        quote = await books.quote(*pair, 10**8)
+        accepted = await books.ask_converted(route, quote)
+        await books.pocket_desk.make_ready(accepted.payout_id)
+        batch_id = await books.log.claim(
+            chain_id=CHAIN_ID, wallet_address=books.hot, claim_key=new_id("claim")
+        )
+        assert batch_id is not None
+        await books.runner.prepare(batch_id)
+        assert await books.log.allocate(batch_id)
+        assert await books.balance(chart.inflight(CHAIN_ID), "ITD") == 10**8 + 1
+
+        outcome = await books.log.refund(OperatorAction(accepted.payout_id, "operator"))
+
+        assert outcome.status == PayoutStatus.REFUNDED
+        assert await books.standing() == before
+
+
+class TestReorg:
+    @pytest.mark.parametrize(
+        ("route", "pair"),
+        [
+            (Route.FUND, ("ITD", "USD")),
+            (Route.FUND, ("ETH", "USD")),
+            (Route.REDEEM, ("USD", "ITD")),
+            (Route.REDEEM, ("USD", "ETH")),
+        ],
+    )
+    async def test_after_it_settled_undoes_both_sides_and_does_them_again(
+        self, books: ConvertingBooks, route: Route, pair: tuple[str, str]
+    ) -> None:
+        before = await books.standing()
+        amount_minor = ETHER // 10 if pair[0] == "ETH" else 10**8
+        transfer, _ = await books.converted(route, *pair, amount_minor)
+        settled = await books.standing()
+        fee_minor = (await books.conversion(transfer.id)).fee_minor
+
+        await again(books, transfer, TokenKind.FALSE)
+        undone = await books.standing()
+        await again(books, transfer, TokenKind.PLAIN)
+
+        # The chain's own fee, and ours, are taken all the same.
+        gas = f"{chart.onchain('u1', CHAIN_ID)} ETH"
+        before[f"{chart.available('u1')} {pair[0]}"] -= fee_minor
+        assert undone | {gas: 0} == before | {gas: 0}
+        assert await books.standing() | {gas: 0} == settled | {gas: 0}
+        assert await books.count_of("pocket_fix") == 2
+        await books.assert_books_equal_chain()
+
+    @pytest.mark.parametrize("buy_asset", ["ITD", "ETH"])
+    async def test_that_brings_less_back_buys_less(
+        self, books: ConvertingBooks, buy_asset: str
+    ) -> None:
+        owned_minor = await books.available(buy_asset)
+        transfer, quote = await books.converted(Route.REDEEM, "USD", buy_asset, 10**8)
+        assert await books.available(buy_asset) == owned_minor + quote.buy_minor
+        await again(books, transfer, TokenKind.FEE)
+
+        assert await books.available(buy_asset) == owned_minor + quote.buy_minor * 99 // 100
+        await books.assert_books_equal_chain()
+
+
+async def again(books: ConvertingBooks, transfer: Payout, kind: TokenKind) -> None:
+    """Have a reorg mine a transfer's transaction again, with a token that does otherwise."""
+    (row,) = [r for r in await books.transactions() if r.id == transfer.chain_transaction_id]
+    head = await books.chain.head()
+    await books.chain.reorg(head.height - int(row.block_height or 0) + 1)
+    books.chain._tokens[books.contracts["USD"]] = kind
+    await books.look()
+    books.wait(11)
+    await books.look()
+    await books.mine(2 * CONFIRMATIONS)
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        ("changes", "code"),
+        [
+            ({"quote_id": None}, "conversion_unavailable"),
+            ({"amount": 200 * ITD + 1}, "quote_mismatch"),
+            ({"amount": 200 * ITD - 1}, "quote_mismatch"),
+            ({"to_asset": "USD"}, "quote_mismatch"),
+            ({"to_asset": None}, "quote_mismatch"),
+            ({"asset": "USD"}, "quote_mismatch"),
+            ({"quote_id": "quo_nobody"}, "quote_not_found"),
+            ({"user_id": "u2"}, "quote_not_found"),
+        ],
+    )
+    async def test_of_what_is_not_exactly_the_quote_changes_nothing(
+        self, books: ConvertingBooks, changes: dict[str, Any], code: str
+    ) -> None:
+        before = await books.standing()
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+
+        accepted = await books.ask_converted(Route.FUND, quote, **changes)
+
+        assert (accepted.status, accepted.reason_code) == (PayoutStatus.REFUSED, code)
+        assert await books.standing() == before
+        assert (await books.ask_converted(Route.FUND, quote)).status == PayoutStatus.READY
+
+    async def test_of_the_other_direction(self, books: ConvertingBooks) -> None:
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        accepted = await books.ask_converted(Route.REDEEM, quote)
+        assert accepted.reason_code in {"internal_asset", "unknown_asset"}
+
+    async def test_of_a_quote_for_a_purchase(self, books: ConvertingBooks) -> None:
+        quote = await books.quote("ETH", "ITD", ETHER // 10, purpose=Purpose.PURCHASE)
+        accepted = await books.ask_converted(Route.REDEEM, quote)
+        assert accepted.reason_code == "quote_mismatch"
+
+    async def test_of_an_expired_quote_is_remembered(self, books: ConvertingBooks) -> None:
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        books.wait(61)
+        for _ in range(2):
+            accepted = await books.ask_converted(Route.FUND, quote, key="k")
+            assert accepted.reason_code == "quote_expired"
+
+    async def test_of_more_than_is_owned_leaves_the_quote(self, books: ConvertingBooks) -> None:
+        before = await books.standing()
+        quote = await books.quote("ITD", "ETH", ITD_MINOR // 10)
+        await books.execute("UPDATE asset SET payout_fee_minor = 9 * 10^18 WHERE code = 'ETH'")
+        accepted = await books.ask_converted(Route.FUND, quote)
+
+        assert accepted.reason_code == "insufficient_available_balance"
+        assert await books.standing() == before
+        await books.execute("UPDATE asset SET payout_fee_minor = 0 WHERE code = 'ETH'")
+        assert (await books.ask_converted(Route.FUND, quote)).status == PayoutStatus.READY
+
+    async def test_of_a_purchase_with_a_quote_for_a_conversion(
+        self, books: ConvertingBooks
+    ) -> None:
+        quote = await books.quote("ETH", "ITD", ETHER // 10)
+        desk = PostgresPurchaseDesk(books.worker, books.clock)
+        request = PurchaseRequest("pur_1", "u1", "u1", "k", "hash", quote.id)
+        accepted = await desk.open(request)
+        assert (accepted.status, accepted.reason_code) == (
+            PurchaseStatus.REFUSED,
+            QuoteMismatchError.code,
+        )
+
+
+class TestStock:
+    async def test_that_is_short_is_refused(self, books: ConvertingBooks) -> None:
+        await books.set_aside("ETH", -STOCK_MINOR["ETH"])
+        before = await books.standing()
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        for _ in range(2):
+            accepted = await books.ask_converted(Route.FUND, quote, key="k")
+            assert accepted.reason_code == "conversion_stock_short"
+        assert await books.standing() == before
+
+        await books.set_aside("ETH", quote.buy_minor)
+        assert (await books.ask_converted(Route.FUND, quote)).status == PayoutStatus.READY
+        assert await books.stock("ETH") == (0, quote.buy_minor)
+
+    async def test_is_promised_once_to_many_who_ask_at_once(self, books: ConvertingBooks) -> None:
+        quotes = [await books.quote("ITD", "ETH", 100 * ITD) for _ in range(6)]
+        left_minor = quotes[0].buy_minor * 5 // 2
+        await books.set_aside("ETH", left_minor - STOCK_MINOR["ETH"])
+
+        answers = await asyncio.gather(*(books.ask_converted(Route.FUND, q) for q in quotes))
+
+        codes = sorted(str(answer.reason_code) for answer in answers)
+        assert codes == ["None"] * 2 + ["conversion_stock_short"] * 4
+        reserved_minor = 2 * quotes[0].buy_minor
+        assert await books.stock("ETH") == (left_minor - reserved_minor, reserved_minor)
+
+    async def test_a_quote_is_taken_once_by_many_who_ask_at_once(
+        self, books: ConvertingBooks
+    ) -> None:
+        quote = await books.quote("ITD", "ETH", 100 * ITD)
+        answers = await asyncio.gather(*(books.ask_converted(Route.FUND, quote) for _ in range(5)))
+        codes = sorted(str(answer.reason_code) for answer in answers)
+        assert codes == ["None"] + ["quote_used"] * 4
+        assert await books.balance(chart.held("u1"), "ITD") == 100 * ITD + 1
+
+    async def test_is_never_more_than_is_ours(self, books: ConvertingBooks) -> None:
+        capital_minor = await books.balance(chart.CAPITAL)
+        with pytest.raises(ConversionStockError):
+            await books.set_aside("ETH", capital_minor + 1)
+        with pytest.raises(ConversionStockError):
+            await books.set_aside("ETH", -STOCK_MINOR["ETH"] - 1)
+        assert await books.stock("ETH") == (STOCK_MINOR["ETH"], 0)
+
+    async def test_is_set_aside_once_for_a_key(self, books: ConvertingBooks) -> None:
+        for _ in range(2):
+            assert await books.set_aside("ETH", 5, key="k") == STOCK_MINOR["ETH"] + 5
+
+    async def test_does_not_fall_below_zero(self, books: ConvertingBooks) -> None:
+        with pytest.raises(DBAPIError):
+            await books.execute(
+                "UPDATE ledger_account SET balance_minor = -1 WHERE code = %s",
+                chart.CONVERSION_STOCK,
+            )
+
+
+class TestDatabase:
+    async def test_takes_no_conversion_that_its_quote_does_not_say(
+        self, books: ConvertingBooks
+    ) -> None:
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        accepted = await books.ask(Route.FUND, quote.buy_minor)
+        row = PocketConversion(
+            payout_id=accepted.payout_id,
+            quote_id=quote.id,
+            fee_minor=0,
+            settle_until=books.clock.now(),
+            late_tolerance_bps=0,
+            created_at=books.clock.now(),
+        )
+        with pytest.raises(DBAPIError, match="what its quote says"):
+            async with books.worker.transaction() as session:
+                session.add(row)
+
+    async def test_keeps_the_quote_of_a_transfer(self, books: ConvertingBooks) -> None:
+        quote = await books.quote("ITD", "ETH", 200 * ITD)
+        await books.ask_converted(Route.FUND, quote)
+        with pytest.raises(DBAPIError):
+            await books.execute("UPDATE payout SET quote_id = NULL WHERE quote_id IS NOT NULL")
