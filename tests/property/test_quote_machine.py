@@ -18,8 +18,8 @@ from hypothesis.stateful import (
 )
 
 from domain.purchases import PurchaseStatus
+from gateways.rates.quotes import Side
 from models.purchases import Quote
-from purchases.quotes import Side
 from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.purchases import Shop, opened_shop
 
