@@ -68,7 +68,29 @@ class AccountPlanner:
         missing = await self._missing_allowances(planned)
         estimates = await self._estimates(planned, missing)
         by_id = {p.row.id: e for p, e in zip(planned, estimates, strict=True)}
-        await self._store_plan(batch_id, by_id, quote, missing)
+        short = await self._short_of_gas(planned, by_id, quote)
+        await self._store_plan(batch_id, by_id, quote, missing, short=short)
+
+    async def _short_of_gas(
+        self, planned: Sequence[Planned], by_id: Mapping[str, GasEstimate], quote: FeeQuote
+    ) -> frozenset[str]:
+        """
+        Return sweeps whose address cannot pay for them any more: fees rose since it got its coin.
+
+        Signed, such a sweep would keep its address waiting for as long as fees stay up, as nothing
+        else leaves or reaches it. Given up before that, it is planned anew, with more coin.
+        """
+        short: set[str] = set()
+        for p in planned:
+            gas_limit = by_id[p.row.id].gas_limit
+            if p.row.kind != ChainTransactionKind.SWEEP or gas_limit is None:
+                continue
+            needed_minor = gas_limit * quote.max_fee_minor
+            if p.transfer.contract_address is None:
+                needed_minor += p.row.amount_minor
+            if await self._outlet.balance_minor(p.row.wallet_address) < needed_minor:
+                short.add(p.row.id)
+        return frozenset(short)
 
     async def _missing_allowances(self, planned: Sequence[Planned]) -> frozenset[str]:
         """
@@ -143,6 +165,8 @@ class AccountPlanner:
         by_id: Mapping[str, GasEstimate],
         quote: FeeQuote,
         missing: frozenset[str],
+        *,
+        short: frozenset[str],
     ) -> None:
         async with self._database.transaction() as session:
             batch = await locked_batch(session, batch_id)
@@ -154,6 +178,8 @@ class AccountPlanner:
                 estimate = by_id.get(p.row.id) or GasEstimate(p.row.gas_limit)
                 p.row.gas_limit = estimate.gas_limit
                 p.row.reason_code = WouldRevertError.code if estimate.gas_limit is None else None
+                if p.row.id in short:
+                    p.row.reason_code = InsufficientGasFundsError.code
             planned_rows = [p.row for p in rows]
             planned_rows += [
                 await _approval(session, batch, rows, asset) for asset in sorted(missing)

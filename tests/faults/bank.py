@@ -33,6 +33,12 @@ from tests.faults.limits import miscounted
 
 ENLISTED_AT_ONCE = 4
 POLL_S = 0.3
+STILLNESS_S = 60.0
+ENDED = (
+    ChainTransactionStatus.CONFIRMED,
+    ChainTransactionStatus.REVERTED,
+    ChainTransactionStatus.ABANDONED,
+)
 BITCOIN_COINS = 8
 FIRST_LINE = 2
 """The header is line 1."""
@@ -224,7 +230,7 @@ class Bank:
     async def findings(self) -> Findings:
         """Compare chain, books and what was asked for, payout by payout."""
         found = Findings()
-        await self._await_stillness()
+        found.add(lost=[f"{each} is still on its way" for each in await self._await_stillness()])
         known = await self.statuses()
         database = Database(self.stack.site.database_url())
         async with database.snapshot() as session:
@@ -272,30 +278,32 @@ class Bank:
             found.notes.append(books.verification.broken)
         return found
 
-    async def _await_stillness(self) -> None:
-        """Wait until no chain transaction of ours is on its way: fillers outlive their payouts."""
+    async def _await_stillness(self) -> Sequence[str]:
+        """
+        Wait until no chain transaction of ours is on its way; return those that still are.
+
+        Fillers outlive their payouts.
+        """
         database = Database(self.stack.site.database_url())
-        deadline = asyncio.get_running_loop().time() + 60
-        ended = (
-            ChainTransactionStatus.CONFIRMED,
-            ChainTransactionStatus.REVERTED,
-            ChainTransactionStatus.ABANDONED,
-        )
+        deadline = asyncio.get_running_loop().time() + STILLNESS_S
+        left: Sequence[str] = ()
         while asyncio.get_running_loop().time() < deadline:
             async with database.transaction() as session:
                 found = await session.exec(
                     select(ChainTransaction.id).where(
-                        col(ChainTransaction.status).not_in(ended)
+                        col(ChainTransaction.status).not_in(ENDED)
                         | (
                             col(ChainTransaction.settled_at).is_(None)
                             & (ChainTransaction.status != ChainTransactionStatus.ABANDONED)
                         )
                     )
                 )
-                if not found.all():
-                    break
+                left = found.all()
+            if not left:
+                break
             await asyncio.sleep(POLL_S)
         await database.close()
+        return left
 
 
 def _judge(

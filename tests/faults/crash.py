@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument(
         "--bulk", type=int, metavar="LINES", help="only runs, of so many lines on each chain"
     )
-    parser.add_argument("--only", help="run the scenario of this activity alone")
+    parser.add_argument("--only", help="activities, comma between: their scenarios alone")
     parser.add_argument("--payouts", type=int, default=200)
     parser.add_argument("--purchases", type=int, default=60)
     parser.add_argument("--transfers", type=int, default=24, help="of pockets")

@@ -176,15 +176,16 @@ class Holders:
                 accounts = (chart.onchain(user_id, chain_id), chart.onchain_held(user_id, chain_id))
                 booked = sum(balances.get((account, asset), 0) for account in accounts)
                 lent = balances.get((chart.pocket_gas(chain_id, user_id), asset), 0)
-                held = await on_chain_minor(
-                    self.bank.stack.site, self.bank.assets[asset], [address]
-                )
+                held = await self._held_on_chain(asset, address)
                 if (booked, booked + lent) != (due[user_id, asset], held):
                     notes.append(
                         f"the pocket {address} of {user_id} has {held} {asset}; {booked} are"
                         f" booked and {lent} lent, and it should have {due[user_id, asset]}"
                     )
         return notes
+
+    async def _held_on_chain(self, asset: str, address: str) -> int:
+        return await on_chain_minor(self.bank.stack.site, self.bank.assets[asset], [address])
 
     async def _ask(self, user: ScriptedUser, asset: str, route: Route, amount_minor: int) -> Asked:
         key = f"{self.bank.name}-{user.name}-{route}-{len(self.asked)}"

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import override
 
 from aiohttp import web
@@ -59,12 +61,27 @@ class Hall(Receiver):
 
 
 @dataclass(frozen=True)
+class Told:
+    """An event of the outbox."""
+
+    event_id: str
+    user_id: str
+    kind: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Endpoint:
     """Where a user's events go to."""
 
     user_id: str
     path: str
     kinds: tuple[str, ...]
+
+    def gets(self, event: Told) -> bool:
+        """Tell whether an event is to come here."""
+        is_mine = event.user_id == self.user_id and event.kind != PING
+        return is_mine and wants(self.kinds, event.kind)
 
 
 class Listeners:
@@ -75,6 +92,7 @@ class Listeners:
         self.endpoints: list[Endpoint] = []
         self.hall = Hall()
         self._stack = AsyncExitStack()
+        self._since = datetime.min.replace(tzinfo=UTC)
 
     async def open(self, users: list[ScriptedUser]) -> None:
         """Start listening for these users; call it before anything happens to them."""
@@ -109,30 +127,27 @@ class Listeners:
         """Compare what came with what was told: lost, invented, or badly signed."""
         found = Findings()
         found.add(unbalanced=self.hall.unsigned)
+        events, given_up = await self._told()
+        if given_up:
+            found.add(lost=[f"{given_up} webhooks were given up"])
+        told = {event.event_id: event for event in events}
+        for endpoint in self.endpoints:
+            mine = self.hall.heard[endpoint.path]
+            due = {e.event_id for e in events if endpoint.gets(e) and e.at > self._since}
+            found.add(lost=[f"{event} never came to {endpoint}" for event in due - mine])
+            strange = [e for e in mine if e not in told or not endpoint.gets(told[e])]
+            found.add(duplicates=[f"{event} came to {endpoint}" for event in strange])
+        return found
+
+    async def _told(self) -> tuple[Sequence[Told], int]:
+        """Return what is in the outbox, and how many deliveries were given up."""
         database = Database(self.site.database_url())
         try:
             async with database.snapshot() as session:
-                events = (await session.execute(_EVENTS)).all()
-                given_up = (await session.execute(_OTHER)).scalar_one()
+                events = [Told(*row) for row in await session.execute(_EVENTS)]
+                return events, int((await session.execute(_OTHER)).scalar_one())
         finally:
             await database.close()
-        if given_up:
-            found.add(lost=[f"{given_up} webhooks were given up"])
-        owners = {event_id: (user_id, kind) for event_id, user_id, kind, _ in events}
-        for endpoint in self.endpoints:
-            due = {
-                event_id
-                for event_id, user_id, kind, at in events
-                if user_id == endpoint.user_id
-                and kind != PING
-                and wants(endpoint.kinds, kind)
-                and at > self._since
-            }
-            mine = self.hall.heard[endpoint.path]
-            found.add(lost=[f"{event} never came to {endpoint}" for event in due - mine])
-            strange = [event for event in mine if not _is_for(endpoint, owners.get(event))]
-            found.add(duplicates=[f"{event} came to {endpoint}" for event in strange])
-        return found
 
     async def _subscribe(self, user: ScriptedUser, number: int) -> Endpoint:
         kinds = FILTERS[number % len(FILTERS)]
@@ -145,7 +160,3 @@ class Listeners:
         )
         self.hall.secrets[f"/hook/{number}"] = issued["secret"]
         return Endpoint(user.user_id, f"/hook/{number}", kinds)
-
-
-def _is_for(endpoint: Endpoint, told: tuple[str, str] | None) -> bool:
-    return told is not None and told[0] == endpoint.user_id and wants(endpoint.kinds, told[1])

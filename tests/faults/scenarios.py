@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlmodel import col, select
 
 from cli.client import ApiProblem
-from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
+from devnet.bootstrap import BTC, BTC_UNIT, CHAIN, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT
 from devnet.people import ScriptedUser
 from devnet.rich_uncle import RichUncle
 from devnet.stack import Stack
@@ -17,7 +17,7 @@ from domain.payouts import PayoutStatus
 from infra.database import Database
 from models.chain_transactions import ChainAttempt, ChainTransaction, ChainTransactionStatus
 from models.payouts import Payout
-from models.wallets import Asset
+from models.wallets import Chain
 from payouts.policy import current_policy, store_policy
 from tests.faults.bank import Bank
 from tests.faults.unit_scenarios import unit_scenarios
@@ -82,7 +82,7 @@ async def stuck(bank: Bank) -> None:
 
 
 async def refused_and_refunded(bank: Bank) -> None:
-    """The signer refuses (the asset is disabled under its nose); the operator refunds."""
+    """The signer refuses (the fee's ceiling sinks under its nose); the operator refunds."""
     asked = await _refused(bank, PayoutStatus.REFUNDED)
     await _act(bank.operator.act, asked, "refunds")
 
@@ -209,7 +209,7 @@ async def run_scenarios(
     await units.open(late=0, holders=2, listening=bank.users[:2])
     kills, unharmed = 0, list[str]()
     for activity, victim, scenario in (*SCENARIOS, *unit_scenarios(units)):
-        if only is not None and activity != only:
+        if only is not None and activity not in only.split(","):
             continue
         name = f"{activity} ({scenario.__name__})"
         marker = folder / f"{activity}.{scenario.__name__}.crashed"
@@ -227,22 +227,41 @@ async def run_scenarios(
 
 
 async def _refused(bank: Bank, must_be: PayoutStatus) -> str:
-    site = bank.stack.site
+    url = bank.stack.site.database_url()
     await bank.stack.process("signer").stop()
     asked = await bank.ask(asset=TOKEN, amount_minor=TOKEN_UNIT, must_be=must_be)
     await _until_status(bank, asked.payout_id, ChainTransactionStatus.ALLOCATED)
-    await _enable(site.database_url(), is_enabled=False)
+    usual_minor = await _set_ceiling(url, await _offered_minor(url, asked.payout_id) - 1)
     await bank.stack.process("signer").start()
     await _until_status(bank, asked.payout_id, ChainTransactionStatus.ABANDONED)
-    await _enable(site.database_url(), is_enabled=True)
+    await _set_ceiling(url, usual_minor)
     return asked.payout_id
 
 
-async def _enable(url: str, *, is_enabled: bool) -> None:
+async def _offered_minor(url: str, payout_id: str) -> int:
+    """Return what a payout's transaction offers the network at most, per unit of gas."""
     database = Database(url)
     async with database.transaction() as session:
-        (await session.get_one(Asset, TOKEN)).enabled = is_enabled
+        found = await session.exec(
+            select(ChainAttempt.max_fee_minor)
+            .join(
+                Payout, col(Payout.chain_transaction_id) == col(ChainAttempt.chain_transaction_id)
+            )
+            .where(Payout.id == payout_id)
+        )
+        offered_minor = found.one()
     await database.close()
+    return offered_minor
+
+
+async def _set_ceiling(url: str, minor: int) -> int:
+    """Change what a transaction may offer at most, and return what it was before."""
+    database = Database(url)
+    async with database.transaction() as session:
+        chain = await session.get_one(Chain, CHAIN)
+        before_minor, chain.max_fee_ceiling_minor = chain.max_fee_ceiling_minor, minor
+    await database.close()
+    return before_minor
 
 
 async def _until_status(bank: Bank, payout_id: str, status: ChainTransactionStatus) -> None:

@@ -82,11 +82,6 @@ class TestPaths:
                 "completed",
                 {"clawed back": 1, "credited": 2, "intent": 1, "opened": 1},
             ),
-            (
-                scenarios.card_reviewed,
-                "clawed_back",
-                {"clawed back": 1, "credited": 1, "intent": 1, "opened": 1},
-            ),
             (scenarios.chain_paid, "completed", {"credited": 1, "opened": 1}),
             (
                 scenarios.chain_reversed,
@@ -222,3 +217,12 @@ class TestCrash:
 async def test_rates_are_asked_for_again_and_again(flow: PurchaseFlow) -> None:
     await scenarios.rates_followed(flow)
     assert flow.shop.observed > timedelta(seconds=1) / timedelta(milliseconds=50)
+
+
+async def test_what_no_webhook_told_is_found_and_taken_back_once(flow: PurchaseFlow) -> None:
+    await scenarios.card_reviewed(flow)
+    assert flow.shop.standing() == {
+        "statuses": ["clawed_back"],
+        "counts": {"clawed back": 1, "credited": 1, "intent": 1, "opened": 1},
+    }
+    assert flow.shop.handled == set(flow.shop.events)

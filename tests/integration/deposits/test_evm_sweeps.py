@@ -172,6 +172,23 @@ class TestToken:
         assert len(await books.all_deposits()) == 2, "gas is no deposit"
         await books.assert_books_equal_chain()
 
+    async def test_whose_gas_grew_dear_meanwhile_gets_more(self, books: EvmBooks) -> None:
+        await credited(books, "USD", 70_000)
+        await books.sweep()
+        await books.mine(CONFIRMATIONS)
+        (batch_id,) = await books.plan()
+        await books.world.rpc("anvil_setNextBlockBaseFeePerGas", hex(50 * GWEI))
+        await books.mine()
+        await books.drive(batch_id)
+        await books.mine(CONFIRMATIONS)
+        for _ in range(2):
+            await books.sweep()
+            await books.mine(CONFIRMATIONS)
+        statuses = {row.status for row in await of_kind(books, SWEEP)}
+        assert statuses == {Status.ABANDONED, Status.CONFIRMED}
+        assert await books.omnibus("USD") == (70_000, 0)
+        await books.assert_books_equal_chain()
+
     async def test_uses_coin_that_lies_there(self, books: EvmBooks) -> None:
         address = await credited(books, "ETH", ETHER)
         await credited(books, "USD", 70_000, address=address)
