@@ -20,12 +20,14 @@ from domain.ids import new_id
 from domain.payouts import OperatorAction, PayoutStatus
 from domain.pockets import Route
 from domain.policy import parse_policy
+from domain.ports import SignOutcome
 from domain.purchases import PurchaseRequest, PurchaseStatus
 from domain.rate_table import Purpose
 from ledger import chart
 from models.payouts import Payout, PocketConversion
 from payouts.policy import store_policy
 from purchases.desk import PostgresPurchaseDesk
+from signing.conversions import RESERVED
 from tests.support.chain_world import TokenKind
 from tests.support.conversions import (
     ITD_MINOR,
@@ -497,6 +499,54 @@ class TestStock:
                 "UPDATE ledger_account SET balance_minor = -1 WHERE code = %s",
                 chart.CONVERSION_STOCK,
             )
+
+
+async def allocated(books: ConvertingBooks) -> tuple[str, str]:
+    """Bring a transfer that converts to where it awaits signing; return it and its batch."""
+    quote = await books.quote("ITD", "ETH", 200 * ITD)
+    accepted = await books.ask_converted(Route.FUND, quote)
+    await books.pocket_desk.make_ready(accepted.payout_id)
+    batch_id = await books.log.claim(
+        chain_id=CHAIN_ID, wallet_address=books.hot, claim_key=new_id("claim")
+    )
+    assert batch_id is not None
+    await books.runner.prepare(batch_id)
+    assert await books.log.allocate(batch_id)
+    return accepted.payout_id, batch_id
+
+
+class TestSigner:
+    async def test_pays_against_the_hold_and_the_promise(self, books: ConvertingBooks) -> None:
+        _, batch_id = await allocated(books)
+        assert await books.signer.sign(batch_id) == SignOutcome(signed=1, refused=0, waiting=0)
+
+    async def test_names_the_account_as_the_ledger_does(self) -> None:
+        assert chart.CONVERSION_RESERVED == RESERVED
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            "UPDATE quote SET pay_minor = pay_minor + 1",
+            "UPDATE quote SET buy_minor = buy_minor - 1",
+            "UPDATE quote SET user_id = 'u2'",
+            "UPDATE quote SET purpose = 'purchase'",
+            "UPDATE quote SET pay_asset = 'USD'",
+            "UPDATE pocket_conversion SET fee_minor = 0",
+            "DELETE FROM pocket_conversion",
+            "UPDATE payout SET quote_id = NULL",
+            "UPDATE hold SET asset = 'ETH'",
+            "UPDATE ledger_account SET code = 'capital:x' WHERE code = 'conversions:reserved'",
+        ],
+    )
+    async def test_refuses_what_is_not_backed(self, books: ConvertingBooks, changed: str) -> None:
+        transfer_id, batch_id = await allocated(books)
+        of_it = f" WHERE id = '{transfer_id}'" if changed.startswith("UPDATE payout") else ""
+        async with books.owner.transaction() as session:
+            connection = await session.connection()
+            await connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+            await connection.exec_driver_sql(changed + of_it)
+        outcome = await books.signer.sign(batch_id)
+        assert (outcome.signed, outcome.refused) == (0, 1)
 
 
 class TestDatabase:
