@@ -1,8 +1,7 @@
 """
 The ports of ``domain.ports`` in memory, for tests of workflows.
 
-Every step may be repeated, like its counterpart on PostgreSQL, and ``Books`` counts what must
-happen once: holds placed, nonces given out, payments sent.
+``Books`` counts what must happen once: holds placed, nonces given out, payments sent.
 """
 
 from collections.abc import Sequence
@@ -497,6 +496,5 @@ class FakeBatchSigner:
         if self._books.ceiling_rounds:
             self._books.ceiling_rounds -= 1
             return SignOutcome(signed=0, refused=0, waiting=1)
-        unsigned = batch.attempts - batch.signed
-        batch.signed = batch.attempts
+        unsigned, batch.signed = batch.attempts - batch.signed, batch.attempts
         return SignOutcome(signed=unsigned, refused=0, waiting=0)

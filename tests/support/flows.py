@@ -475,8 +475,7 @@ def run_decision(
 
 def operator_on(run: FakeRun, number: int) -> OperatorAction:
     """Return an operator's word on one line."""
-    payout_id = run.lines[number].request.payout_id
-    return OperatorAction(payout_id, "usr_operator", run_id=run.id)
+    return OperatorAction(run.lines[number].request.payout_id, "usr_operator", run_id=run.id)
 
 
 async def until(holds: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
