@@ -1,6 +1,7 @@
 """Transfers of pockets that convert: what they cost and give, and what they refuse."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from fractions import Fraction
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import DBAPIError
+from typer.testing import CliRunner
 
+from cli.main import app
 from domain.errors import (
     AmountOutOfRangeError,
     ConversionStockError,
@@ -41,6 +44,7 @@ from tests.support.evm import CHAIN_ID
 from tests.support.evm_books import CONFIRMATIONS, ETHER
 from tests.support.postgres import PostgresServer, fresh_database
 from tests.support.purchases import ITD
+from transactions.statements import months_of, read_statement, statement_entries
 
 ONE_APPROVER = {"rules": [{"asset": "*", "up_to_minor": None, "approvals": 1}]}
 
@@ -185,6 +189,42 @@ class TestFunding:
         assert await books.balance(chart.held("u1"), "ITD") == 200 * ITD + 1
         assert await books.balance(chart.held("u1"), "ETH") == 0
         assert await books.stock("ETH") == (STOCK_MINOR["ETH"] - quote.buy_minor, quote.buy_minor)
+
+
+class TestStatement:
+    @pytest.mark.parametrize(
+        ("route", "pair", "amount_minor"),
+        [
+            (Route.FUND, ("ITD", "ETH"), 200 * ITD),
+            (Route.REDEEM, ("ETH", "ITD"), ETHER // 10),
+        ],
+    )
+    async def test_has_both_sides_of_one_transfer(
+        self, books: ConvertingBooks, route: Route, pair: tuple[str, str], amount_minor: int
+    ) -> None:
+        transfer, quote = await books.converted(route, *pair, amount_minor)
+        async with books.api.snapshot() as session:
+            month = (await months_of(session, "u1"))[0]
+            statement = await read_statement(session, "u1", month)
+            lines = [
+                line
+                async for piece in statement_entries(session, statement)
+                for line in piece
+                if line.reference == transfer.id
+            ]
+
+        by_asset = {line.section.asset: line for line in lines if line.rule == "pocket_settle"}
+        got = by_asset[quote.buy_asset]
+        assert got.amount_minor == quote.buy_minor
+        assert got.transaction is not None
+        assert got.transaction.to_asset == quote.buy_asset
+        (paid_minor,) = [
+            -line.amount_minor
+            for line in lines
+            if line.section.asset == quote.pay_asset and line.transaction_key.endswith(":dispatch")
+        ]
+        fee_minor = (await books.conversion(transfer.id)).fee_minor
+        assert paid_minor == quote.pay_minor + fee_minor
 
 
 class TestRedeeming:
@@ -492,6 +532,25 @@ class TestStock:
     async def test_is_set_aside_once_for_a_key(self, books: ConvertingBooks) -> None:
         for _ in range(2):
             assert await books.set_aside("ETH", 5, key="k") == STOCK_MINOR["ETH"] + 5
+
+    async def test_is_set_aside_by_command(
+        self, postgres_server: PostgresServer, begun: Begun
+    ) -> None:
+        with fresh_database(postgres_server, template=begun.database) as url:
+            environment = {"STRONGROOM_MIGRATION_DATABASE_URL": url}
+            said = []
+            for command in (
+                ["ETH", "0.5", "--key", "k"],
+                ["ETH", "0.5", "--key", "k"],
+                ["ETH", "2.5", "--back"],
+                ["ETH", "5"],
+                ["DOGE", "1"],
+            ):
+                line = ["--json", "ledger", "stock", *command]
+                said.append(await asyncio.to_thread(CliRunner().invoke, app, line, env=environment))
+        assert [r.exit_code for r in said] == [0, 0, 0, 0, 1]
+        stocks = [json.loads(r.stdout)["stock"] for r in said[:4]]
+        assert stocks == ["2.5", "2.5", "0", "5"]
 
     async def test_does_not_fall_below_zero(self, books: ConvertingBooks) -> None:
         with pytest.raises(DBAPIError):
