@@ -12,9 +12,14 @@ from signing.evm import PublicIdentity
 
 def jobcoin_identity(private_key: bytes, chain_id: str) -> PublicIdentity:
     """Return the address and public key of a private key on a network."""
-    public = PrivateKey(private_key).public_key
-    address = address_of(account_of_key(public.format(compressed=True)), chain_id)
-    return PublicIdentity(address, "0x" + public.format(compressed=False).hex())
+    address = address_of(account_of_key(public_key_of(private_key)), chain_id)
+    point = PrivateKey(private_key).public_key.format(compressed=False)
+    return PublicIdentity(address, "0x" + point.hex())
+
+
+def public_key_of(private_key: bytes) -> bytes:
+    """Return the compressed public key (SEC 1) of a private key."""
+    return PrivateKey(private_key).public_key.format(compressed=True)
 
 
 def sign_jobcoin(attempt: UnsignedAttempt, private_key: bytes) -> SignedAttempt:
@@ -41,7 +46,7 @@ def unsigned_transaction(attempt: UnsignedAttempt, private_key: bytes) -> Transa
     """Return what an attempt asks to be signed."""
     return Transaction(
         chain_id=attempt.chain_id,
-        public_key=PrivateKey(private_key).public_key.format(compressed=True),
+        public_key=public_key_of(private_key),
         account_nonce=attempt.account_nonce,
         outputs=tuple(
             Output(account_of(address, attempt.chain_id), amount_minor)

@@ -17,7 +17,7 @@ from domain.jobcoin.chain import Header
 from domain.jobcoin.transactions import Output, Transaction
 from domain.ports import SignedAttempt
 from infra.database import Database
-from signing.jobcoin import jobcoin_identity, sign_transaction
+from signing.jobcoin import jobcoin_identity, public_key_of, sign_transaction
 from tests.support.postgres import PostgresServer, fresh_database
 
 CHAIN_ID = "jobcoin:test"
@@ -53,19 +53,12 @@ class Purse:
     def __init__(self, chain_id: str = CHAIN_ID) -> None:
         self.chain_id = chain_id
         self.private_key = new_id("key")[-26:].encode().rjust(32, b"\x01")
-        identity = jobcoin_identity(self.private_key, chain_id)
-        self.address = identity.address
-        self._public = bytes.fromhex(identity.pub_key[2:])
-
-    @property
-    def public_key(self) -> bytes:
-        parity = 2 + self._public[-1] % 2
-        return bytes([parity]) + self._public[1:33]
+        self.address = jobcoin_identity(self.private_key, chain_id).address
 
     def pay(self, outputs: dict[str, int], *, account_nonce: int = 0) -> SignedAttempt:
         """Sign a transaction to these addresses."""
         paid = tuple(Output(account_of(a, self.chain_id), minor) for a, minor in outputs.items())
-        unsigned = Transaction(self.chain_id, self.public_key, account_nonce, paid)
+        unsigned = Transaction(self.chain_id, public_key_of(self.private_key), account_nonce, paid)
         return sign_transaction(unsigned, self.private_key)
 
 
