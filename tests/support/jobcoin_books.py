@@ -21,8 +21,9 @@ from ledger import chart, rules
 from ledger.queries import account_balance, asset_sums, customer_balances
 from ledger.service import Ledger
 from models.chain_transactions import ChainAttempt, ChainTransaction
-from models.deposits import AddressPurpose, ChainAddress, ChainDeposit
+from models.deposits import AddressPurpose, ChainAddress, ChainDeposit, UserFreeze
 from models.payouts import Payout
+from models.wallets import Asset
 from outgoing.account_planner import AccountPlanner
 from outgoing.log import PostgresOutgoingLog
 from outgoing.runner import PostgresChainRunner
@@ -272,6 +273,17 @@ class JobcoinBooks:
             assert (code, -await self.balance(code)) == (code, sum(held))
         hot_minor = -await self.balance(chart.omnibus_hot(CHAIN_ID))
         assert hot_minor == await self.world.balance(self.hot)
+
+    async def freeze_user(self, user_id: str) -> None:
+        async with self.owner.transaction() as session:
+            session.add(UserFreeze(id=new_id("frz"), user_id=user_id, created_at=self.clock.now()))
+
+    async def switch(self, asset: str, *, is_enabled: bool) -> None:
+        async with self.owner.transaction() as session:
+            (await session.get_one(Asset, asset)).enabled = is_enabled
+
+    def wait(self, seconds: float) -> None:
+        self.clock.advance(timedelta(seconds=seconds))
 
     def destination(self) -> str:
         return Purse().address
