@@ -44,6 +44,10 @@ class RichMinter:
         """Return what an address has in blocks."""
         return int((await self._ask("GET", f"/v1/addresses/{address}"))["balance"])
 
+    async def height(self) -> int:
+        """Return the height of the newest block."""
+        return int((await self._ask("GET", "/v1/status"))["height"])
+
     async def _ask(self, method: str, path: str, **options: Any) -> Any:
         async with httpx.AsyncClient(
             base_url=self.url, timeout=_TIMEOUT_S, trust_env=False

@@ -119,15 +119,9 @@ def litecoin_process(site: Site) -> ManagedProcess:
 
 def jobcoin_process(site: Site, *, block_time_s: str) -> ManagedProcess:
     """Return the Jobcoin node's process; it keeps its chain in the migrated database."""
-    return ManagedProcess(
-        "jobcoin",
-        [sys.executable, "-m", "chains.jobcoin.node"],
-        env=jobcoin_environment(site, block_time_s=block_time_s),
-        log_path=site.log_path("jobcoin"),
-        pid_path=site.pid_path("jobcoin"),
-        cwd=site.code_dir,
-        ready=lambda _pid: _answers(f"{site.jobcoin_url}/_ready"),
-    )
+    program = ["-m", "chains.jobcoin.node"]
+    env = jobcoin_environment(site, block_time_s=block_time_s)
+    return _small_server(site, "jobcoin", program, url=site.jobcoin_url, env=env)
 
 
 def stripe_process(site: Site) -> ManagedProcess:
