@@ -46,7 +46,8 @@ class JobcoinTransaction(SQLModel, table=True):
     amount_minor: int = minor_units()
     """The sum of its outputs."""
     arrival: int | None = Field(
-        default=None, sa_column=Column(BigInteger, Identity(always=True), nullable=False)
+        default=None,
+        sa_column=Column(BigInteger, Identity(always=True), unique=True, nullable=False),
     )
     """The order in which the node took them."""
     received_at: datetime = timestamp()

@@ -27,7 +27,7 @@ CREATE TABLE jobcoin_transaction (
     raw bytea,
     reference varchar UNIQUE,
     amount_minor numeric(78) NOT NULL,
-    arrival bigint GENERATED ALWAYS AS IDENTITY,
+    arrival bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
     received_at timestamptz NOT NULL,
     block_height bigint REFERENCES jobcoin_block,
     place integer,

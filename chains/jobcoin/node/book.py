@@ -12,7 +12,7 @@ from datetime import datetime
 
 from coincurve import PublicKey
 from coincurve.ecdsa import cdata_to_der, deserialize_compact
-from sqlalchemy import text
+from sqlalchemy import ColumnElement, text
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -259,6 +259,14 @@ async def tip(session: AsyncSession) -> Header:
     return Header(row.height, row.hash, row.parent_hash, row.mined_at)
 
 
+def leaving(sender: str, next_nonce: int) -> tuple[ColumnElement[bool], ...]:
+    """Return the conditions for what waits in the pool to leave an address."""
+    row = JobcoinTransaction
+    # By the nonce an index finds them, however many an address has sent.
+    is_later = col(row.account_nonce) >= next_nonce
+    return col(row.sender) == sender, is_later, col(row.block_height).is_(None)
+
+
 async def _check_nonce(session: AsyncSession, sender: str, account_nonce: int) -> None:
     found = await session.exec(
         select(JobcoinTransaction.block_height).where(
@@ -277,13 +285,14 @@ async def _check_nonce(session: AsyncSession, sender: str, account_nonce: int) -
 
 
 async def _check_balance(session: AsyncSession, sender: str, total_minor: int) -> None:
+    account = await session.get(JobcoinAccount, sender)
+    balance_minor, next_nonce = (account.balance_minor, account.next_nonce) if account else (0, 0)
     waiting = await session.exec(
         select(func.coalesce(func.sum(JobcoinTransaction.amount_minor), 0)).where(
-            JobcoinTransaction.sender == sender, col(JobcoinTransaction.block_height).is_(None)
+            *leaving(sender, next_nonce)
         )
     )
-    account = await session.get(JobcoinAccount, sender)
-    spendable_minor = (account.balance_minor if account else 0) - int(waiting.one())
+    spendable_minor = balance_minor - int(waiting.one())
     if total_minor > spendable_minor:
         msg = f"The sender has {spendable_minor} to spend; the transaction moves {total_minor}."
         raise InsufficientBalanceError(msg)

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from chains.jobcoin.node.book import tip
+from chains.jobcoin.node.book import leaving, tip
 from domain.errors import NotFoundError
 from models.jobcoin import (
     JobcoinAccount,
@@ -23,12 +23,19 @@ BLOCKS_MAX = 512
 
 type Json = dict[str, Any]
 
+_ALL = text("""
+    SELECT arrival FROM jobcoin_transaction WHERE arrival < :before
+    ORDER BY arrival DESC LIMIT :most
+""")
+
 _OF_ADDRESS = text("""
-    SELECT t.arrival FROM jobcoin_transaction t
-    WHERE t.arrival < :before
-      AND (CAST(:address AS text) IS NULL OR t.sender = :address
-           OR t.txid IN (SELECT o.txid FROM jobcoin_output o WHERE o.address = :address))
-    ORDER BY t.arrival DESC LIMIT :most
+    SELECT arrival FROM (
+        SELECT t.arrival FROM jobcoin_transaction t WHERE t.sender = :address
+        UNION
+        SELECT t.arrival FROM jobcoin_output o JOIN jobcoin_transaction t USING (txid)
+        WHERE o.address = :address
+    ) a
+    WHERE arrival < :before ORDER BY arrival DESC LIMIT :most
 """)
 
 _NEWEST = 2**62
@@ -106,8 +113,12 @@ async def transactions(
 
     The order is that in which the node took them.
     """
-    wanted = {"address": address, "before": before or _NEWEST, "most": limit + 1}
-    arrivals = list((await session.execute(_OF_ADDRESS, wanted)).scalars())
+    wanted: Json = {"before": before or _NEWEST, "most": limit + 1}
+    if address is None:
+        page = await session.execute(_ALL, wanted)
+    else:
+        page = await session.execute(_OF_ADDRESS, wanted | {"address": address})
+    arrivals = list(page.scalars())
     found = await session.exec(
         select(JobcoinTransaction)
         .where(col(JobcoinTransaction.arrival).in_(arrivals[:limit]))
@@ -120,16 +131,14 @@ async def transactions(
 async def account(session: AsyncSession, address: str) -> Json:
     """Return what an address has, what of it waits to leave, and its next account nonces."""
     row = await session.get(JobcoinAccount, address)
+    balance_minor, next_nonce = (row.balance_minor, row.next_nonce) if row else (0, 0)
     waiting = await session.exec(
         select(
             func.coalesce(func.sum(JobcoinTransaction.amount_minor), 0),
             func.max(JobcoinTransaction.account_nonce),
-        ).where(
-            JobcoinTransaction.sender == address, col(JobcoinTransaction.block_height).is_(None)
-        )
+        ).where(*leaving(address, next_nonce))
     )
     leaving_minor, last_nonce = waiting.one()
-    balance_minor, next_nonce = (row.balance_minor, row.next_nonce) if row else (0, 0)
     return {
         "address": address,
         "balance": str(balance_minor),
