@@ -7,7 +7,6 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.families import family_of
 from domain.pockets import Route
 from domain.utxo.bumps import CHANGE_SCRIPT
 from domain.utxo.sizes import fee_minor, transaction_vbytes
@@ -70,9 +69,7 @@ async def _coins_reserve_minor(
 
 async def _rate_minor(session: AsyncSession, chain: Chain, *, clock: Clock) -> int:
     head = await session.get(ChainHead, chain.id)
-    rate_minor = rate_now_minor(head, now=clock.now())
-    if rate_minor is None:
-        rate_minor = chain.max_fee_ceiling_minor if family_of(chain.id).has_fees else 0
+    rate_minor = rate_now_minor(head, now=clock.now()) or chain.max_fee_ceiling_minor
     return min(rate_minor * RESERVE_FACTOR, chain.max_fee_ceiling_minor)
 
 

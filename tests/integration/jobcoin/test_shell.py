@@ -17,6 +17,12 @@ from tests.support.jobcoin import MINT_TOKEN, JobcoinWorld
 ROOT = Path(__file__).parents[3]
 PROMPT = "[blank to quit] > "
 PATIENCE_S = 30.0
+WITH_TERMINAL = """
+import fcntl, os, sys, termios
+# Of this session from now on: who types Ctrl-C there interrupts it.
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 UP, TAB, INTERRUPT = "\x1b[A", "\t", "\x03"
 
 
@@ -34,7 +40,13 @@ class Terminal:
     def __init__(self, argv: list[str], env: dict[str, str]) -> None:
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
-            argv, stdin=slave, stdout=slave, stderr=slave, env=env, cwd=ROOT, start_new_session=True
+            [sys.executable, "-c", WITH_TERMINAL, *argv],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+            cwd=ROOT,
+            start_new_session=True,
         )
         os.close(slave)
         self.shown = ""
