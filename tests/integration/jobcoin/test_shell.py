@@ -18,9 +18,11 @@ ROOT = Path(__file__).parents[3]
 PROMPT = "[blank to quit] > "
 PATIENCE_S = 30.0
 WITH_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 # Of this session from now on: who types Ctrl-C there interrupts it.
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# A test that runs in the background ignores it, and so would this.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.execv(sys.argv[1], sys.argv[1:])
 """
 UP, TAB, INTERRUPT = "\x1b[A", "\t", "\x03"
@@ -93,7 +95,9 @@ def talk(argv: list[str], env: dict[str, str]) -> str:
         for line in ("new_address ada", "new_address bob", "mint ada 20", "balance ada"):
             terminal.type(f"{line}\n")
             terminal.until(PROMPT)
-        terminal.type("this is thrown away" + INTERRUPT)
+        terminal.type("this is thrown away")
+        terminal.until("thrown away")
+        terminal.type(INTERRUPT)
         terminal.until(PROMPT)
         terminal.type("get_t" + TAB + "ada\n")
         assert "(mint)" in terminal.until(PROMPT)
