@@ -43,31 +43,20 @@ class TestJobcoin:
         await _until_credited(payer)
         asset = await asset_of(stack.site, JOB)
         paid = payments(asset, LINES, name="jobcoin", least_minor=JOB_UNIT)
+        (alone,) = payments(asset, 1, name="alone", least_minor=JOB_UNIT)
+        body = {"asset": JOB, "amount": str(JOB_UNIT), "destination": alone.destination}
+        await asyncio.to_thread(payer.ask_payout, body, idempotency_key="job-alone")
         run_id = await run_paid(payer, [], content=csv_of(asset, paid), name="jobcoin")
         counts = await finished(stack.site, run_id, patience_s=PATIENCE_S)
         await killing
+
+        await _until_arrived(stack, alone.destination, JOB_UNIT)
 
         assert counts == {PayoutStatus.SETTLED: LINES}
         found = await findings_of(stack.site, asset, paid)
         assert found.is_clean, found
         assert await _transactions_of(stack, run_id) < LINES // 2
         await _until_reconciled(stack)
-
-    async def test_pays_one_who_asks_alone(self, stack: Stack, payer: ScriptedUser) -> None:
-        (payment,) = payments(
-            await asset_of(stack.site, JOB), 1, name="alone", least_minor=JOB_UNIT
-        )
-        body = {"asset": JOB, "amount": str(JOB_UNIT), "destination": payment.destination}
-        payout_id = await asyncio.to_thread(payer.ask_payout, body, idempotency_key="job-alone")
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                told = await asyncio.to_thread(payer.api.get, f"/v1/payouts/{payout_id}")
-                if told["status"] == PayoutStatus.SETTLED:
-                    break
-                await asyncio.sleep(POLL_S)
-
-        minter = RichMinter.of(stack.site)
-        assert await minter.balance_minor(payment.destination) == JOB_UNIT
 
 
 async def _kill_the_node(stack: Stack) -> None:
@@ -85,6 +74,15 @@ async def _until_height(minter: RichMinter, height: int) -> None:
         if await minter.height() >= height:
             return
         await asyncio.sleep(POLL_S)
+
+
+async def _until_arrived(stack: Stack, address: str, amount_minor: int) -> None:
+    minter = RichMinter.of(stack.site)
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            if await minter.balance_minor(address) == amount_minor:
+                return
+            await asyncio.sleep(POLL_S)
 
 
 async def _until_credited(payer: ScriptedUser) -> None:
