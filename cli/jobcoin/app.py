@@ -1,5 +1,6 @@
 """The commands below ``strongroom jobcoin``; without one of them, the shell."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -136,7 +137,11 @@ def _commands(context: Context) -> Iterator[JobcoinCommands]:
     url = context.jobcoin_url or f"http://{LOOPBACK}:{context.local_ports().jobcoin}"
     purse = Purse(context.state_dir / PROFILE_FOLDER / PURSE_FILE)
     with ApiClient(url, token=context.jobcoin_mint_token()) as node:
-        yield JobcoinCommands(node, purse, context.open_api)
+        yield JobcoinCommands(node, purse, context.open_api, _ask_code)
+
+
+def _ask_code() -> str:
+    return os.environ.get("STRONGROOM_TOTP_CODE") or typer.prompt("One-time code", err=True)
 
 
 def _show(typer_context: typer.Context, answer: Answer) -> None:

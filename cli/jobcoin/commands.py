@@ -17,7 +17,7 @@ from cli.client import ApiClient
 from cli.jobcoin.purse import Purse
 from domain.errors import BroadcastUnknownError, RequestError
 from domain.ids import new_id
-from domain.jobcoin.chain import DECIMALS
+from domain.jobcoin.chain import ASSET, DECIMALS
 from domain.money import format_units, parse_units
 from domain.ports import SignedAttempt
 
@@ -41,6 +41,8 @@ class JobcoinCommands:
     purse: Purse
     mixer: Callable[[], ApiClient]
     """Opens the product's API, for what a mixer does."""
+    ask_code: Callable[[], str]
+    """Asks for the one-time code that a mix needs."""
     _chain_id: str = field(default="", init=False)
 
     @property
@@ -132,7 +134,8 @@ class JobcoinCommands:
             mix = api.send(
                 "POST",
                 "/v1/mixes",
-                {"asset": "JOB", "withdrawal_addresses": known},
+                {"asset": ASSET, "addresses": known},
+                code=self.ask_code(),
                 idempotency_key=new_id("cli"),
             )
         return Answer(mix, f"Pay to [bold]{mix['deposit_address']}[/] what is to be mixed")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -95,8 +96,8 @@ class JobcoinShell:
             return self._refuse(f"{error.code}: {error.detail}")
         except httpx.HTTPError as error:
             return self._refuse(f"Nobody answers: {error}")
-        except KeyboardInterrupt:
-            return self._refuse("Given up waiting.")
+        except (KeyboardInterrupt, typer.Abort):
+            return self._refuse("Given up.")
         if self._is_json:
             self._out.print_json(json.dumps(answer.data))
         else:

@@ -29,6 +29,7 @@ class RememberingNode(ApiClient):
     def __init__(self) -> None:
         super().__init__("http://127.0.0.1:1")
         self.posted: list[tuple[str, Any]] = []
+        self.codes: list[str | None] = []
         self.failures: list[Exception] = []
 
     @override
@@ -55,6 +56,7 @@ class RememberingNode(ApiClient):
         idempotency_key: str | None = None,
     ) -> Any:
         self.posted.append((path, body))
+        self.codes.append(code)
         if self.failures:
             raise self.failures.pop(0)
         if path == "/v1/mixes":
@@ -84,7 +86,9 @@ def node() -> RememberingNode:
 
 @pytest.fixture
 def commands(node: RememberingNode, tmp_path: Path) -> JobcoinCommands:
-    return JobcoinCommands(node, Purse(tmp_path / "cli" / "keys.json"), lambda: node)
+    return JobcoinCommands(
+        node, Purse(tmp_path / "cli" / "keys.json"), lambda: node, lambda: "123456"
+    )
 
 
 def said(
@@ -220,10 +224,22 @@ class TestOthers:
 
         assert node.posted == [("/v1/mint", {"address": ada.address, "amount": "250000000"})]
 
-    def test_shows_where_a_mixer_is_paid(self, commands: JobcoinCommands) -> None:
+    def test_gives_a_mixer_addresses_and_shows_where_it_is_paid(
+        self, commands: JobcoinCommands, node: RememberingNode
+    ) -> None:
+        made = [commands.purse.make(CHAIN, name).address for name in ("ada", "bob")]
+
+        assert "tjob1deposit" in said(commands, f"add_addresses ada {made[1]}")[0]
+        assert node.posted == [("/v1/mixes", {"asset": "JOB", "addresses": made})]
+        assert node.codes == ["123456"]
+
+    def test_says_that_no_mixer_is_there(
+        self, commands: JobcoinCommands, node: RememberingNode
+    ) -> None:
+        node.failures = [ApiProblem(404, {"code": "not_found", "detail": "There is no such page."})]
         commands.purse.make(CHAIN, "ada")
 
-        assert "tjob1deposit" in said(commands, "add_addresses ada")[0]
+        assert "not_found: There is no such page." in said(commands, "add_addresses ada")[1]
 
     def test_shows_what_there_is(self, commands: JobcoinCommands) -> None:
         commands.purse.make(CHAIN, "ada")
