@@ -1,6 +1,8 @@
 """A Jobcoin node's chain on PostgreSQL: what it takes, what it never does, and what it answers."""
 
 import asyncio
+import itertools
+import random
 from http import HTTPStatus
 
 import pytest
@@ -23,6 +25,19 @@ from domain.jobcoin.chain import CAP_MINOR, REWARD_MINOR
 from infra.database import Database
 from tests.support.books import as_role
 from tests.support.jobcoin import CHAIN_ID, MINT_TOKEN, JobcoinWorld, Purse
+
+UNEXPLAINED = text("""
+    SELECT a.* FROM jobcoin_account a
+    WHERE a.balance_minor <> coalesce((
+              SELECT sum(o.amount_minor) FROM jobcoin_output o
+              JOIN jobcoin_transaction t USING (txid)
+              WHERE o.address = a.address AND t.block_height IS NOT NULL), 0)
+          - coalesce((SELECT sum(t.amount_minor) FROM jobcoin_transaction t
+              WHERE t.sender = a.address AND t.block_height IS NOT NULL), 0)
+       OR a.next_nonce <> (SELECT count(*) FROM jobcoin_transaction t
+              WHERE t.sender = a.address AND t.block_height IS NOT NULL)
+""")
+"""Accounts that are not what the mined transactions come to."""
 
 FORBIDDEN = (
     "UPDATE jobcoin_block SET hash = 'x'",
@@ -101,6 +116,33 @@ class TestConcurrency:
         assert outcomes.count(InsufficientBalanceError) == RACERS - 2
         assert await jobcoin.balance(destination) in (0, 400, 800)
         assert await total(jobcoin) == START_MINOR
+
+    @pytest.mark.parametrize("seed", [1, 2])
+    async def test_keeps_the_sum_whatever_is_sent_at_once(
+        self, jobcoin: JobcoinWorld, seed: int
+    ) -> None:
+        dice = random.Random(seed)  # noqa: S311
+        purses = [await jobcoin.purse(START_MINOR) for _ in range(4)]
+        addresses = [purse.address for purse in purses]
+        sendings = [
+            jobcoin.book.admit(
+                purse.pay(
+                    {to: dice.randint(1, 300) for to in dice.sample(addresses, 2)},
+                    account_nonce=nonce,
+                ).raw
+            )
+            for purse in purses
+            for nonce in range(8)
+        ]
+        dice.shuffle(sendings)
+        for some in itertools.batched(sendings, 8):
+            await asyncio.gather(*(outcome(each) for each in some), jobcoin.book.mine())
+        await jobcoin.mine(2)
+
+        assert await total(jobcoin) == 4 * START_MINOR == await minted(jobcoin)
+        async with jobcoin.owner.transaction() as session:
+            assert (await session.execute(UNEXPLAINED)).all() == []
+        assert len((await jobcoin.outlet.scan(0, 99))[-1].txids) == 0
 
     async def test_makes_blocks_in_one_line(self, jobcoin: JobcoinWorld) -> None:
         before = (await jobcoin.outlet.head()).height
