@@ -3,7 +3,7 @@
 from migrations.sql import run_file
 
 revision = "0027"
-down_revision = "0024"
+down_revision = "0026"
 branch_labels = None
 depends_on = None
 
