@@ -37,6 +37,7 @@ from activities.runs import RunActivities
 from activities.signing import SigningActivities
 from activities.sweeps import SweepActivities
 from activities.webhooks import WebhookActivities
+from chains.jobcoin.outlet import JobcoinOutlet
 from chains.registry import open_outlet
 from chains.utxo.outlet import CoinOutlet
 from deposits.desk import PostgresDepositDesk
@@ -241,10 +242,15 @@ def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Wo
         sweeper = CoinSweeper(process.database, outlet, CLOCK)
         spender = CoinPocketSpender(process.database, outlet, CLOCK)
     else:
-        planner, fates = AccountPlanner(process.database, outlet, CLOCK), AccountFates(outlet)
+        planner = AccountPlanner(process.database, outlet, CLOCK)
         sweeper = AccountSweeper(process.database, outlet, CLOCK)
         spender = AccountPocketSpender(process.database, outlet, CLOCK)
-        balances = BalanceReconciler(process.database, outlet, CLOCK)
+        if isinstance(outlet, JobcoinOutlet):
+            # What was signed is what is done, or it is not mined.
+            fates = CoinFates()
+        else:
+            fates = AccountFates(outlet)
+            balances = BalanceReconciler(process.database, outlet, CLOCK)
     sweeps = SweepActivities(sweeper)
     spends = PocketSpendActivities(spender)
     steps = ChainActivities(

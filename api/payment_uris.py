@@ -13,6 +13,7 @@ import segno
 from fastapi import Request, Response
 
 from deposits.addresses import DepositAddress
+from domain.jobcoin.addresses import is_jobcoin
 from domain.utxo.networks import NAMESPACE, network_of
 from models.wallets import Asset
 
@@ -52,6 +53,8 @@ def payment_uri(found: DepositAddress) -> str:
         # A network's name begins with its coin: "bitcoin", "litecoin regtest".
         scheme = network_of(chain_id).name.partition(" ")[0]
         return f"{scheme}:{address}"
+    if is_jobcoin(chain_id):
+        return f"jobcoin:{address}"
     return _ethereum_uri(found.asset, address, chain_id.partition(":")[2])
 
 

@@ -121,7 +121,8 @@ async def _on_a_stack(options: argparse.Namespace, out: Console) -> dict[str, fl
         stack = Stack(
             Path(name) / "stack",
             ports=Ports.free(),
-            services=ALL_SERVICES - {Service.API},
+            # Neither is measured, and a block each second is work.
+            services=ALL_SERVICES - {Service.API, Service.JOBCOIN},
             workers=(None,) * options.workers,
             block_time_s="1",
             prepare=fill,

@@ -28,16 +28,22 @@ class Context:
     is_json: bool
     out: Console
     log: Console
+    jobcoin_url: str | None = None
+    """Where the Jobcoin node answers, if that was said."""
 
     @property
     def profile_path(self) -> Path:
         """The file that holds this profile's session token, readable by its owner alone."""
         return self.state_dir / PROFILE_FOLDER / f"{self.profile}.json"
 
+    def open_api(self) -> ApiClient:
+        """Return a client as this profile's user."""
+        return ApiClient(self.api_url, token=self.load_profile().get("token"))
+
     @contextmanager
     def api(self) -> Iterator[ApiClient]:
         """Yield a client as this profile's user."""
-        with ApiClient(self.api_url, token=self.load_profile().get("token")) as client:
+        with self.open_api() as client:
             yield client
 
     def load_profile(self) -> dict[str, str]:
@@ -87,9 +93,17 @@ class Context:
                 " STRONGROOM_… variables of the process you act for."
             )
             raise typer.BadParameter(msg)
-        return Site(state_dir=self.state_dir, ports=self._local_ports())
+        return Site(state_dir=self.state_dir, ports=self.local_ports())
 
-    def _local_ports(self) -> Any:
+    def jobcoin_mint_token(self) -> str | None:
+        """Return what lets its holder mint: from the environment, or the local stack's."""
+        given = os.environ.get("STRONGROOM_JOBCOIN_MINT_TOKEN")
+        if given or not (self.state_dir / "secrets.json").exists():
+            return given
+        return self.local_site().secrets.jobcoin_mint_token
+
+    def local_ports(self) -> Any:
+        """Return the ports of the local stack; those of any other where there is none."""
         from devnet.ports import Ports  # noqa: PLC0415 - only a local stack has ports of ours
 
         path = self.state_dir / "ports.json"

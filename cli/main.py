@@ -33,6 +33,7 @@ from cli import (
 )
 from cli.client import ApiProblem
 from cli.context import DEFAULT_API_URL, Context, default_state_dir
+from cli.jobcoin import app as jobcoin
 from domain.errors import StrongroomError
 
 app = typer.Typer(
@@ -63,6 +64,7 @@ app.add_typer(kyc.app, name="kyc")
 app.add_typer(limits.app, name="limits")
 app.add_typer(webhook.app, name="webhook")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(jobcoin.app, name="jobcoin")
 app.add_typer(keys.app, name="keys")
 
 

@@ -25,6 +25,7 @@ TemporalPort = Annotated[int, typer.Option(help="Port of Temporal.")]
 TemporalUiPort = Annotated[int, typer.Option(help="Port of the Temporal UI.")]
 EvmPort = Annotated[int, typer.Option(help="Port of the EVM node.")]
 BitcoinPort = Annotated[int, typer.Option(help="Port of the Bitcoin node.")]
+JobcoinPort = Annotated[int, typer.Option(help="Port of the Jobcoin node.")]
 StripePort = Annotated[int, typer.Option(help="Port of the Stripe-like server.")]
 RatesPort = Annotated[int, typer.Option(help="Port of the server of market prices.")]
 MetricsPort = Annotated[int, typer.Option(help="First port of the workers' metrics.")]
@@ -38,11 +39,12 @@ def up(
     temporal_ui_port: TemporalUiPort = Ports().temporal_ui,
     evm_port: EvmPort = Ports().evm,
     bitcoin_port: BitcoinPort = Ports().bitcoin,
+    jobcoin_port: JobcoinPort = Ports().jobcoin,
     stripe_port: StripePort = Ports().stripe,
     rates_port: RatesPort = Ports().rates,
     metrics_port: MetricsPort = Ports().metrics,
     workers: Annotated[int, typer.Option(min=1, max=7, help="Worker processes.")] = 1,
-    block_time: Annotated[str, typer.Option(help="Seconds per block of the EVM node.")] = "3",
+    block_time: Annotated[str, typer.Option(help="Seconds per block of the chains.")] = "3",
 ) -> None:
     """Start PostgreSQL, Temporal, the chains' nodes, workers, signer and API; Ctrl-C stops."""
     ports = Ports(
@@ -52,6 +54,7 @@ def up(
         temporal_ui=temporal_ui_port,
         evm=evm_port,
         bitcoin=bitcoin_port,
+        jobcoin=jobcoin_port,
         stripe=stripe_port,
         rates=rates_port,
         metrics=metrics_port,
@@ -82,7 +85,7 @@ def demo(
 
 def fund(
     typer_context: typer.Context,
-    asset: Annotated[str, typer.Argument(help="ETH, TUSD or BTC.")],
+    asset: Annotated[str, typer.Argument(help="ETH, TUSD, BTC or JOB.")],
     amount: Annotated[str, typer.Argument(help="In whole units.")],
     user: Annotated[
         str | None, typer.Option(help="User id to credit; without: the operator's capital.")

@@ -11,9 +11,12 @@ from sqlmodel import col, select
 
 from devnet.rich_uncle import RichUncle
 from devnet.services import Service
-from devnet.site import EVM_CHAIN_ID
+from devnet.site import EVM_CHAIN_ID, JOBCOIN_CHAIN
 from devnet.stack import Stack
 from domain.disperse import deployment_code
+from domain.jobcoin.chain import ASSET as JOB
+from domain.jobcoin.chain import DECIMALS as JOB_DECIMALS
+from domain.jobcoin.chain import UNIT_MINOR as JOB_UNIT
 from domain.limits import ANY_ASSET, LEVEL_MAX, Limit, LimitsDocument, Operation, Window
 from domain.policy import PolicyDocument
 from domain.rate_table import RateTableDocument, parse_rate_table
@@ -52,6 +55,17 @@ BITCOIN = AssetEntry(
 )
 """Small deposits are credited after one confirmation, others later."""
 
+JOBCOIN = AssetEntry(
+    code=JOB,
+    chain_id=JOBCOIN_CHAIN,
+    kind=AssetKind.NATIVE,
+    decimals=JOB_DECIMALS,
+    name="Jobcoin",
+    payout_fee_minor=JOB_UNIT // 1_000,
+    deposit_min_minor=JOB_UNIT // 1_000,
+    sweep_min_minor=JOB_UNIT // 100,
+)
+
 ITD, ITD_DECIMALS = "ITD", 6
 ITD_UNIT = 10**ITD_DECIMALS
 USD, USD_DECIMALS = "USD", 2
@@ -68,6 +82,7 @@ POLICY = PolicyDocument.model_validate(
             {"asset": ETHER, "up_to_minor": str(ETHER_UNIT // 10), "approvals": 0},
             {"asset": ETHER, "up_to_minor": str(ETHER_UNIT), "approvals": 1},
             {"asset": BTC, "up_to_minor": str(BTC_UNIT), "approvals": 0},
+            {"asset": JOB, "up_to_minor": str(1_000 * JOB_UNIT), "approvals": 0},
             {"asset": TOKEN, "up_to_minor": str(100 * TOKEN_UNIT), "approvals": 0},
             {"asset": TOKEN, "up_to_minor": str(1_000 * TOKEN_UNIT), "approvals": 1},
         ],
@@ -124,6 +139,9 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
             if stack.has(Service.BITCOIN):
                 bitcoin = bitcoin_chain(confirmations_min, bump_after_s)
                 await apply_catalog(session, Catalog(chains=(bitcoin,), assets=(BITCOIN,)))
+            if stack.has(Service.JOBCOIN):
+                jobcoin = jobcoin_chain(confirmations_min, bump_after_s)
+                await apply_catalog(session, Catalog(chains=(jobcoin,), assets=(JOBCOIN,)))
             known = await session.get(Asset, TOKEN)
             written = await session.exec(
                 select(Policy.version).where(col(Policy.created_by).is_not(None))
@@ -168,6 +186,22 @@ def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> ChainEntry:
         native_asset=BTC,
         confirmations_min=confirmations_min,
         max_fee_ceiling_minor=500_000,
+        bump_after_s=bump_after_s,
+        batch_size=10,
+        outputs_max=200,
+        sweep_interval_s=5,
+    )
+
+
+def jobcoin_chain(confirmations_min: int, bump_after_s: int) -> ChainEntry:
+    """Return the Jobcoin network of the local stack; nothing is paid to send there."""
+    return ChainEntry(
+        id=JOBCOIN_CHAIN,
+        family="jobcoin",
+        name="Jobcoin",
+        native_asset=JOB,
+        confirmations_min=confirmations_min,
+        max_fee_ceiling_minor=1,
         bump_after_s=bump_after_s,
         batch_size=10,
         outputs_max=200,

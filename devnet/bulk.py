@@ -18,9 +18,12 @@ from eth_utils.crypto import keccak
 from devnet.errors import StackError
 from devnet.people import ScriptedUser
 from devnet.rich_miner import RichMiner
+from devnet.rich_minter import RichMinter
 from devnet.site import Site
 from domain.errors import DatabaseUnavailableError
 from domain.evm_calls import balance_of_data
+from domain.jobcoin.addresses import address_of as jobcoin_address
+from domain.jobcoin.addresses import is_jobcoin
 from domain.payouts import PayoutStatus
 from domain.runs import RunStatus
 from domain.utxo.networks import NETWORKS
@@ -162,6 +165,9 @@ async def findings_of(site: Site, asset: Asset, paid: Sequence[Payment]) -> RunF
 
 async def arrived_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> Mapping[str, int]:
     """Return what each of these addresses holds, as the chain's node says."""
+    if is_jobcoin(asset.home_chain_id):
+        minter = RichMinter.of(site)
+        return {address: await minter.balance_minor(address) for address in addresses}
     if asset.home_chain_id not in NETWORKS:
         return dict(zip(addresses, await _evm_balances(site, asset, addresses), strict=True))
     miner = RichMiner(site.rpc_urls[asset.home_chain_id][0], NETWORKS[asset.home_chain_id])
@@ -195,4 +201,6 @@ def _fresh_address(asset: Asset, name: str) -> str:
     digest = keccak(text=name)
     if network := NETWORKS.get(asset.home_chain_id):
         return address_of(b"\x00\x14" + digest[:20], network)
+    if is_jobcoin(asset.home_chain_id):
+        return jobcoin_address(digest[:20], asset.home_chain_id)
     return str(to_checksum_address(digest[:20]))

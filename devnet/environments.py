@@ -9,7 +9,7 @@ import json
 import os
 
 from devnet.ports import LOOPBACK
-from devnet.site import NAMESPACE, Site
+from devnet.site import JOBCOIN_CHAIN, NAMESPACE, Site
 
 PUBLISHABLE_KEY = "pk_test_devnet"
 RATE_SOURCES = ("a", "b", "c")
@@ -83,6 +83,20 @@ def migration_environment(site: Site) -> dict[str, str]:
         "STRONGROOM_API_DATABASE_PASSWORD": site.secrets.api_database_password,
         "STRONGROOM_WORKER_DATABASE_PASSWORD": site.secrets.worker_database_password,
         "STRONGROOM_SIGNER_DATABASE_PASSWORD": site.secrets.signer_database_password,
+        "STRONGROOM_JOBCOIN_DATABASE_PASSWORD": site.secrets.jobcoin_database_password,
+    }
+
+
+def jobcoin_environment(site: Site, *, block_time_s: str) -> dict[str, str]:
+    """Return the Jobcoin node's environment: its own part of the database, and who may mint."""
+    return {
+        **_python(),
+        "STRONGROOM_DATABASE_URL": site.database_url("strongroom_jobcoin"),
+        "STRONGROOM_LOG_LEVEL": site.log_level,
+        "STRONGROOM_JOBCOIN_CHAIN_ID": JOBCOIN_CHAIN,
+        "STRONGROOM_JOBCOIN_LISTEN": f"{LOOPBACK}:{site.ports.jobcoin}",
+        "STRONGROOM_JOBCOIN_BLOCK_TIME": f"PT{block_time_s}S",
+        "STRONGROOM_JOBCOIN_MINT_TOKEN": site.secrets.jobcoin_mint_token,
     }
 
 

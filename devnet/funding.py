@@ -10,9 +10,11 @@ from sqlmodel import select
 
 from devnet.errors import StackError
 from devnet.rich_miner import RichMiner
+from devnet.rich_minter import RichMinter
 from devnet.rich_uncle import RichUncle
 from devnet.site import Site
 from domain.clock import SystemClock
+from domain.jobcoin.addresses import is_jobcoin
 from domain.utxo.networks import NETWORKS
 from infra.database import Database
 from ledger import rules
@@ -53,6 +55,8 @@ async def send(site: Site, asset: Asset, address: str, amount_minor: int) -> str
     """Send development coins to any address; return the txid, which is mined."""
     if asset.home_chain_id in NETWORKS:
         return await _send_coins(site, asset, address, amount_minor)
+    if is_jobcoin(asset.home_chain_id):
+        return await RichMinter.of(site).send(address, amount_minor)
     uncle = RichUncle(site.evm_url)
     if asset.contract_address is None:
         return await uncle.send(address, amount_minor)

@@ -17,6 +17,7 @@ SERVICE_NAMES = {
     "evm": "the EVM node",
     "bitcoin": "the Bitcoin node",
     "litecoin": "the Litecoin node",
+    "jobcoin": "the Jobcoin node",
     "stripe": "the Stripe-like server",
     "rates": "the server of market prices",
     "metrics": "the workers' metrics",
@@ -42,6 +43,7 @@ class Ports:
     evm: int = 8545
     bitcoin: int = 18443
     litecoin: int = 19443
+    jobcoin: int = 8546
     stripe: int = 12111
     rates: int = 12112
     metrics: int = 9464

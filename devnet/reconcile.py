@@ -7,8 +7,10 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from devnet.rich_miner import RichMiner
+from devnet.rich_minter import RichMinter
 from devnet.rich_uncle import RichUncle
 from devnet.site import Site
+from domain.jobcoin.addresses import is_jobcoin
 from domain.utxo.networks import NETWORKS
 from infra.database import Database
 from ledger import chart
@@ -79,6 +81,9 @@ async def on_chain_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> 
             return sum([await miner.balance_minor(address) for address in addresses])
         finally:
             await miner.close()
+    if is_jobcoin(asset.home_chain_id):
+        minter = RichMinter.of(site)
+        return sum([await minter.balance_minor(address) for address in addresses])
     uncle = RichUncle(site.evm_url)
     return sum([await uncle.balance_minor(a, asset.contract_address) for a in addresses])
 

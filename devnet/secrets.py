@@ -36,6 +36,8 @@ class Secrets:
     webhook_keys: str = field(default_factory=_keyring("webhook-1"))
     bitcoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
     litecoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
+    jobcoin_database_password: str = field(default_factory=secrets.token_urlsafe)
+    jobcoin_mint_token: str = field(default_factory=secrets.token_urlsafe)
     stripe_api_key: str = field(default_factory=lambda: f"sk_test_{secrets.token_hex(16)}")
     stripe_webhook_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(16)}")
 
@@ -45,6 +47,8 @@ REPLACEABLE = frozenset(
         "webhook_keys",
         "bitcoin_rpc_password",
         "litecoin_rpc_password",
+        "jobcoin_database_password",
+        "jobcoin_mint_token",
         "stripe_api_key",
         "stripe_webhook_secret",
     }

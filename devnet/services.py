@@ -12,6 +12,7 @@ import httpx
 from devnet.environments import (
     api_environment,
     base_environment,
+    jobcoin_environment,
     migration_environment,
     rates_environment,
     signer_environment,
@@ -36,6 +37,7 @@ class Service(StrEnum):
     EVM = "evm"
     BITCOIN = "bitcoin"
     LITECOIN = "litecoin"
+    JOBCOIN = "jobcoin"
     STRIPE = "stripe"
     RATES = "rates"
     MIGRATIONS = "migrations"
@@ -51,6 +53,7 @@ SERVERS = frozenset(
         Service.EVM,
         Service.BITCOIN,
         Service.LITECOIN,
+        Service.JOBCOIN,
         Service.STRIPE,
         Service.RATES,
     }
@@ -63,6 +66,7 @@ PORTS_OF: Mapping[Service, tuple[str, ...]] = {
     Service.EVM: ("evm",),
     Service.BITCOIN: ("bitcoin",),
     Service.LITECOIN: ("litecoin",),
+    Service.JOBCOIN: ("jobcoin",),
     Service.STRIPE: ("stripe",),
     Service.RATES: ("rates",),
     Service.API: ("api",),
@@ -111,6 +115,13 @@ def litecoin_process(site: Site) -> ManagedProcess:
     folder = site.state_dir.resolve() / "litecoin"
     node = litecoin_node(folder, site.ports.litecoin, password=site.secrets.litecoin_rpc_password)
     return _utxo_process(site, "litecoin", node)
+
+
+def jobcoin_process(site: Site, *, block_time_s: str) -> ManagedProcess:
+    """Return the Jobcoin node's process; it keeps its chain in the migrated database."""
+    program = ["-m", "chains.jobcoin.node"]
+    env = jobcoin_environment(site, block_time_s=block_time_s)
+    return _small_server(site, "jobcoin", program, url=site.jobcoin_url, env=env)
 
 
 def stripe_process(site: Site) -> ManagedProcess:

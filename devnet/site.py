@@ -24,6 +24,7 @@ DEFAULT_STATE_DIR = Path(".strongroom")
 DATABASE = "strongroom"
 NAMESPACE = "strongroom"
 EVM_CHAIN_ID = 31337
+JOBCOIN_CHAIN = "jobcoin:local"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +68,7 @@ class Site:
             f"eip155:{EVM_CHAIN_ID}": [self.evm_url],
             BITCOIN_REGTEST.chain_id: [self.bitcoin_url],
             LITECOIN_REGTEST.chain_id: [self.litecoin_url],
+            JOBCOIN_CHAIN: [self.jobcoin_url],
         }
 
     @property
@@ -100,6 +102,11 @@ class Site:
         return rpc_url(self.ports.litecoin, self.secrets.litecoin_rpc_password)
 
     @property
+    def jobcoin_url(self) -> str:
+        """The Jobcoin node's address."""
+        return f"http://{LOOPBACK}:{self.ports.jobcoin}"
+
+    @property
     def stripe_url(self) -> str:
         """The Stripe-like server's address."""
         return f"http://{LOOPBACK}:{self.ports.stripe}"
@@ -116,6 +123,7 @@ class Site:
             "strongroom_api": self.secrets.api_database_password,
             "strongroom_worker": self.secrets.worker_database_password,
             "strongroom_signer": self.secrets.signer_database_password,
+            "strongroom_jobcoin": self.secrets.jobcoin_database_password,
         }
         return f"postgresql://{role}:{passwords[role]}@{LOOPBACK}:{self.ports.postgres}/{database}"
 

@@ -30,6 +30,9 @@ Progress = Callable[[str], None]
 ALL_SERVICES = frozenset(Service) - {Service.LITECOIN}
 """All that runs unless told otherwise; the Litecoin node, which is fetched, only when asked for."""
 
+JOBCOIN_BLOCK_TIME_S = "1"
+"""Unless said otherwise: its blocks cost nothing."""
+
 LEFTOVER_WAIT_S = 10.0
 RESTART_DELAY_S = 1.0
 RESTART_DELAY_MAX_S = 30.0
@@ -107,6 +110,7 @@ class Stack:
             check_free(self.site.ports, self._port_names())
             await self._start(await self._servers(progress), progress)
             await self._fill_database(progress)
+            await self._start(self._nodes_in_database(), progress)
             await self._start_mining()
             if self._prepare is not None:
                 await self._prepare(self)
@@ -198,6 +202,13 @@ class Stack:
             progress("looking for the Litecoin node (fetched once)")
             found.append(await asyncio.to_thread(services.litecoin_process, self.site))
         return found
+
+    def _nodes_in_database(self) -> list[ManagedProcess]:
+        """Return the nodes that keep their chain in the database: there must be one first."""
+        if not self.has(Service.JOBCOIN):
+            return []
+        block_time_s = self._block_time_s or JOBCOIN_BLOCK_TIME_S
+        return [services.jobcoin_process(self.site, block_time_s=block_time_s)]
 
     def _own_processes(self) -> list[ManagedProcess]:
         found: list[ManagedProcess] = []

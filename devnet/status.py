@@ -21,6 +21,7 @@ def addresses(site: Site, services: Collection[Service]) -> list[tuple[str, str]
         Service.EVM: [(f"EVM node (chain {EVM_CHAIN_ID})", site.evm_url)],
         Service.BITCOIN: [("Bitcoin node (regtest)", f"http://{LOOPBACK}:{site.ports.bitcoin}")],
         Service.LITECOIN: [("Litecoin node (regtest)", f"http://{LOOPBACK}:{site.ports.litecoin}")],
+        Service.JOBCOIN: [("Jobcoin node", site.jobcoin_url)],
         Service.POSTGRES: [("PostgreSQL", f"postgresql://postgres@{server}/{DATABASE}")],
     }
     shown = [row for service, group in rows.items() if service in services for row in group]

@@ -3,6 +3,7 @@
 from eth_utils.address import is_hex_address, to_checksum_address
 
 from domain.errors import InvalidAddressError
+from domain.jobcoin.addresses import parse_jobcoin_address
 from domain.utxo.networks import network_of
 from domain.utxo.scripts import canonical_address
 
@@ -40,4 +41,6 @@ def parse_address(text: str, *, family: str, chain_id: str) -> str:
     """
     if family == "evm":
         return parse_evm_address(text)
+    if family == "jobcoin":
+        return parse_jobcoin_address(text, chain_id)
     return canonical_address(text, network_of(chain_id))

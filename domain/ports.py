@@ -30,7 +30,7 @@ from domain.runs import (
 from domain.scanning import PendingView, ScannedBlock
 
 if TYPE_CHECKING:
-    from domain.disperse import Dispersal
+    from domain.disperse import Dispersal, Payment
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Transfer:
     """The token's contract; None moves the native coin."""
     dispersal: "Dispersal | None" = None
     """Set when it pays several through our contract (EVM); ``destination`` is empty then."""
+    payments: "tuple[Payment, ...]" = ()
+    """Set when it pays several by itself (Jobcoin); ``destination`` is empty then."""
     is_approval: bool = False
     """It moves nothing: it lets ``destination``, our contract, move the wallet's tokens."""
 
@@ -201,7 +203,7 @@ class ChainOutlet(Protocol):
 
 
 class AccountOutlet(ChainOutlet, Protocol):
-    """A chain whose addresses have balances and account nonces (EVM)."""
+    """A chain whose addresses have balances and account nonces (EVM, Jobcoin)."""
 
     async def estimate_gas(self, transfers: Sequence[Transfer]) -> list[GasEstimate]:
         """Return a gas limit for each transfer, in order; a revert is an answer, not an error."""

@@ -33,11 +33,12 @@ class Incoming(NamedTuple):
     txid: str
     position: str
     """
-    Which movement of the transaction: ``vout:1``, ``native``, ``log:3`` (the receipt's third log,
-    from 0) or ``call:0.2`` (a path in the call tree). The same in whatever block it is mined.
+    Which movement of the transaction: ``vout:1``, ``out:1`` (Jobcoin), ``native``, ``log:3`` (the
+    receipt's third log, from 0) or ``call:0.2`` (a path in the call tree). The same in whatever
+    block it is mined.
     """
     lookup_key: bytes
-    """Output script (UTXO chains) or 20-byte account (EVM)."""
+    """Output script (UTXO chains) or 20-byte account (EVM, Jobcoin)."""
     amount_minor: int
     contract_address: str | None = None
     """EIP-55 address of the token; None is the native coin."""

@@ -189,6 +189,40 @@ class SignerSettings(_Process):
     )
 
 
+class JobcoinSettings(BaseSettings):
+    """A Jobcoin node: it knows its own chain and nothing else of us."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="STRONGROOM_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    database_url: SecretStr = Field(
+        description="PostgreSQL as this process's own role: postgresql://role:password@host/db."
+    )
+    log_level: str = Field(default="INFO", description="Python logging level.")
+    jobcoin_chain_id: str = Field(
+        default="jobcoin:local",
+        pattern=r"^jobcoin:[-_a-zA-Z0-9]{1,32}$",
+        description="CAIP-2 id of the network that the Jobcoin node serves.",
+    )
+    jobcoin_listen: str = Field(
+        default="127.0.0.1:8546",
+        pattern=r"^[^\s:]+:[0-9]{1,5}$",
+        description="host:port where the Jobcoin node answers.",
+    )
+    jobcoin_block_time: timedelta = Field(
+        default=timedelta(seconds=2),
+        gt=timedelta(0),
+        description="A block is made this often.",
+    )
+    jobcoin_miner: str | None = Field(
+        default=None, description="Address that gets the reward of each block; unset: none is made."
+    )
+    jobcoin_mint_token: SecretStr | None = Field(
+        default=None, description="Whoever shows this may mint, up to the cap; unset: nobody may."
+    )
+
+
 class MigrationSettings(BaseSettings):
     """The migration job, which owns the schema."""
 
@@ -205,4 +239,8 @@ class MigrationSettings(BaseSettings):
     )
     signer_database_password: SecretStr = Field(
         description="Password given to role strongroom_signer."
+    )
+    jobcoin_database_password: SecretStr | None = Field(
+        default=None,
+        description="Password given to role strongroom_jobcoin; unset: it cannot log in.",
     )

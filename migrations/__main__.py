@@ -26,9 +26,12 @@ def set_passwords(settings: MigrationSettings) -> None:
         "strongroom_api": settings.api_database_password,
         "strongroom_worker": settings.worker_database_password,
         "strongroom_signer": settings.signer_database_password,
+        "strongroom_jobcoin": settings.jobcoin_database_password,
     }
     with connect(settings.migration_database_url.get_secret_value()) as connection:
         for role, password in passwords.items():
+            if password is None:
+                continue
             statement = sql.SQL("ALTER ROLE {} PASSWORD {}").format(
                 sql.Identifier(role), sql.Literal(password.get_secret_value())
             )

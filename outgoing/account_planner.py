@@ -1,4 +1,4 @@
-"""Planning on account chains (EVM): gas by dry run, and replacements by account nonce."""
+"""Planning on account chains (EVM, Jobcoin): gas by dry run, and replacements by account nonce."""
 
 from collections.abc import Mapping, Sequence
 from typing import cast
@@ -14,6 +14,7 @@ from domain.errors import (
     WouldRevertError,
     WrongContractError,
 )
+from domain.families import family_of
 from domain.ids import ATTEMPT, CHAIN_TRANSACTION, derived_id
 from domain.ports import AccountOutlet, FeeQuote, GasEstimate
 from infra.database import Database
@@ -200,7 +201,8 @@ class AccountPlanner:
 
         Stuck is: older than the chain's ``bump_after_s``, doubled with each replacement, and either
         next in line for its wallet or below the present base fee. What could then cost more than
-        the chain's budget is left as it is. Returns how many attempts await the signer.
+        the chain's budget is left as it is, and all of it where there are no fees. Returns how
+        many attempts await the signer.
 
         Raises:
             FeeAboveCeilingError: A replacement would cost more than the ceiling; repeat later.
@@ -222,7 +224,7 @@ class AccountPlanner:
             )
             attempts = await latest_attempts(session, [p.row.id for p in rows])
             budgets = await gas_budgets(session, batch_id)
-            planned = 0
+            has_fees, planned = family_of(chain.id).has_fees, 0
             for row in (p.row for p in rows):
                 last = attempts[row.id]
                 if last.raw is None:
@@ -231,7 +233,7 @@ class AccountPlanner:
                 is_blocking = (
                     row.account_nonce == next_nonce or last.max_fee_minor < quote.base_fee_minor
                 )
-                if not is_blocking or not self._is_overdue(last, chain):
+                if not (has_fees and is_blocking and self._is_overdue(last, chain)):
                     continue
                 attempt = self._replacement(last, quote, chain)
                 cost_minor = (row.gas_limit or 0) * attempt.max_fee_minor

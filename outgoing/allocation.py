@@ -138,8 +138,8 @@ async def _give_nonces(
 
 
 def _fit(row: ChainTransaction, payouts: Sequence[Payout]) -> None:
-    """Let a dispersal pay those that are left; for a single one it needs no contract."""
-    if row.disperse_address is None:
+    """Let what pays several pay those that are left; for a single one it needs no contract."""
+    if row.destination is not None:
         return
     row.amount_minor = sum(payout.amount_minor for payout in payouts)
     if len(payouts) == 1:

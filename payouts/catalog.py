@@ -18,6 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.addresses import parse_address
 from domain.errors import ConflictError
+from domain.families import family_of
 from domain.utxo.networks import NETWORKS
 from models.wallets import Asset, AssetKind, Chain, Finality
 
@@ -43,7 +44,7 @@ class ChainEntry(_Entry):
     """A chain as the catalog file describes it; see ``models.wallets.Chain`` for units."""
 
     id: str = Field(pattern=r"^[a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}$")
-    family: Literal["evm", "utxo"]
+    family: Literal["evm", "utxo", "jobcoin"]
     name: str
     native_asset: str
     finality: Finality = Finality.DEPTH
@@ -67,8 +68,8 @@ class ChainEntry(_Entry):
         if self.family == "utxo" and self.id not in NETWORKS:
             msg = f"{self.id} is not a Bitcoin-like network that is known."
             raise ValueError(msg)
-        if self.family == "evm" and self.id in NETWORKS:
-            msg = "An EVM chain's id is eip155:…."
+        if self.family != family_of(self.id).name:
+            msg = f"{self.id} is not the id of a chain of family {self.family}."
             raise ValueError(msg)
         if self.family == "evm" and self.outputs_max > 1 and self.disperse_address is None:
             msg = "An EVM transaction pays one payout where there is no disperse contract."

@@ -25,6 +25,7 @@ from domain.errors import (
     StrongroomError,
     UnknownAssetError,
 )
+from domain.families import family_of
 from domain.ids import DECISION, HOLD, derived_id
 from domain.limits import Operation
 from domain.payouts import Acceptance, DecisionKind, PayoutOutcome, PayoutStatus
@@ -188,6 +189,8 @@ class PostgresPocketDesk:
             msg = f"There is no pocket on {chain.name} yet."
             raise InsufficientAvailableBalanceError(msg)
         payout.pocket_id = pocket.id
+        if not family_of(chain.id).has_fees:
+            return
         gas_minor = await reserve_minor(
             session,
             asked.asset,
@@ -317,7 +320,8 @@ async def _check_amount(asked: _Asked, payout: Payout) -> None:
     if payout.route != Route.REDEEM:
         check_range(asked.asset, payout.amount_minor)
     least_minor = asked.asset.sweep_min_minor
-    is_lent = payout.gas_hold_id is None and payout.route in (Route.REDEEM, Route.SEND)
+    is_paid_for = payout.route in (Route.REDEEM, Route.SEND) and family_of(asked.chain.id).has_fees
+    is_lent = payout.gas_hold_id is None and is_paid_for
     if is_lent and payout.amount_minor < least_minor:
         msg = (
             f"The pocket has no {asked.chain.native_asset} for the network's fee; it is lent for"

@@ -12,11 +12,11 @@ from sqlmodel import String, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.errors import SigningRefusedError
+from domain.families import family_of
 from domain.ids import HOLD, derived_id
 from domain.payouts import DecisionKind, PayoutStatus
 from domain.pockets import Route
 from domain.policy import is_satisfied, parse_policy, requirement
-from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.deposits import ChainAddress
 from models.identity import Role, User
@@ -65,7 +65,7 @@ async def _check_whole(
     require(0 < len(payouts) <= chain.outputs_max, f"{len(payouts)} payouts")
     require(sum(p.amount_minor for p in payouts) == row.amount_minor, "another amount")
     require((row.destination is None) == (len(payouts) > 1), "another destination")
-    is_dispersed = len(payouts) > 1 and not chain.id.startswith(UTXO_NAMESPACE)
+    is_dispersed = len(payouts) > 1 and not family_of(chain.id).shares_natively
     require(not is_dispersed or chain.disperse_address is not None, "no contract to share")
     contract = chain.disperse_address if is_dispersed else None
     require(row.disperse_address == contract, "another contract")

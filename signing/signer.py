@@ -213,8 +213,8 @@ class PostgresBatchSigner:
         if row.chain_id.startswith(UTXO_NAMESPACE):
             return await self._signer.sign_coins(await coin_attempt(session, row, attempt))
         asset = await session.get_one(Asset, row.asset)
-        dispersal = await _dispersal(session, row, asset)
-        return await self._signer.sign(_unsigned_attempt(row, attempt, asset, dispersal))
+        payments = await _payments(session, row)
+        return await self._signer.sign(_unsigned_attempt(row, attempt, asset, payments))
 
 
 def _is_unsigned(batch_id: str) -> Sequence[ColumnElement[bool]]:
@@ -226,32 +226,44 @@ def _is_unsigned(batch_id: str) -> Sequence[ColumnElement[bool]]:
     )
 
 
-async def _dispersal(
-    session: AsyncSession, row: ChainTransaction, asset: Asset
+def _dispersal(
+    row: ChainTransaction, asset: Asset, payments: tuple[Payment, ...]
 ) -> Dispersal | None:
     """Return what the disperse contract is asked for, from the payouts that were checked."""
     if row.disperse_address is None:
         return None
-    payouts = await payouts_in(session, row)
     return Dispersal(
         batch_id=batch_id_of(row.id),
         contract_address=row.disperse_address,
         sender=row.wallet_address,
-        payments=tuple(Payment(p.destination, p.amount_minor) for p in payouts),
+        payments=payments,
         token_address=asset.contract_address,
     )
 
 
+async def _payments(session: AsyncSession, row: ChainTransaction) -> tuple[Payment, ...]:
+    """Return what is paid to several, in order of the payouts' ids; nothing where it is one."""
+    if row.destination is not None:
+        return ()
+    payouts = await payouts_in(session, row)
+    return tuple(Payment(p.destination, p.amount_minor) for p in payouts)
+
+
 def _unsigned_attempt(
-    row: ChainTransaction, attempt: ChainAttempt, asset: Asset, dispersal: Dispersal | None
+    row: ChainTransaction,
+    attempt: ChainAttempt,
+    asset: Asset,
+    payments: tuple[Payment, ...],
 ) -> UnsignedAttempt:
     is_filler = row.kind == ChainTransactionKind.NONCE_FILLER
+    dispersal = _dispersal(row, asset, payments)
     transfer = Transfer(
         wallet_address=row.wallet_address,
         destination=row.destination or "",
         amount_minor=row.amount_minor,
         contract_address=None if is_filler else asset.contract_address,
         dispersal=dispersal,
+        payments=() if dispersal is not None else payments,
         is_approval=row.kind == ChainTransactionKind.TOKEN_APPROVAL,
     )
     if row.account_nonce is None or row.gas_limit is None:

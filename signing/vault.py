@@ -17,6 +17,7 @@ from domain.coins import KeyPosition, UnsignedCoinAttempt
 from domain.errors import KeyUnavailableError
 from domain.hd import child_public_key
 from domain.ids import new_id
+from domain.jobcoin.addresses import is_jobcoin
 from domain.ports import SignedAttempt, UnsignedAttempt
 from domain.utxo.networks import NAMESPACE as UTXO_NAMESPACE
 from infra.database import Database
@@ -24,6 +25,7 @@ from infra.keyring import Keyring
 from models.deposits import ChainAddress, HdAccount
 from models.wallets import PRIMARY_PUB_KEY, BlockchainWallet, Setting, WalletType
 from signing.evm import identity_of, sign_evm
+from signing.jobcoin import jobcoin_identity, sign_jobcoin
 from signing.seeds import SeedVault
 from signing.utxo import sign_coins
 
@@ -47,7 +49,10 @@ class KeyVault:
 
     async def sign(self, attempt: UnsignedAttempt) -> SignedAttempt:
         """Sign with the paying wallet's key."""
-        return sign_evm(attempt, await self.private_key(attempt.transfer.wallet_address))
+        private_key = await self.private_key(attempt.transfer.wallet_address)
+        if is_jobcoin(attempt.chain_id):
+            return sign_jobcoin(attempt, private_key)
+        return sign_evm(attempt, private_key)
 
     async def sign_coins(self, attempt: UnsignedCoinAttempt) -> SignedAttempt:
         """Sign with the keys below the chain's seed."""
@@ -151,7 +156,11 @@ class KeyVault:
         self, session: AsyncSession, chain_id: str, *, is_primary: bool
     ) -> BlockchainWallet:
         private_key = (secrets.randbelow(SECP256K1_ORDER - 1) + 1).to_bytes(32)
-        identity = identity_of(private_key)
+        identity = (
+            jobcoin_identity(private_key, chain_id)
+            if is_jobcoin(chain_id)
+            else identity_of(private_key)
+        )
         wallet = self._wallet(chain_id, identity.address, identity.pub_key, is_primary=is_primary)
         session.add(wallet)
         await session.flush()

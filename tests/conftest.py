@@ -7,6 +7,8 @@ pytest_plugins = [
     "tests.support.books",
     "tests.support.coin_books",
     "tests.support.evm_books",
+    "tests.support.jobcoin",
+    "tests.support.jobcoin_books",
     "tests.support.temporal",
     "tests.support.senders",
 ]

@@ -23,7 +23,12 @@ RescanIdText = Annotated[
 ]
 Height = Annotated[int, Field(ge=0, le=HEIGHT_MAX, strict=True)]
 
-FeeUnit = Literal["wei per gas", "satoshi per 1000 virtual bytes"]
+FeeUnit = Literal["wei per gas", "satoshi per 1000 virtual bytes", "minor unit per transaction"]
+_FEE_UNITS: Mapping[str, FeeUnit] = {
+    "evm": "wei per gas",
+    "utxo": "satoshi per 1000 virtual bytes",
+    "jobcoin": "minor unit per transaction",
+}
 
 
 class ReorgView(Answer):
@@ -172,8 +177,7 @@ def fee_rate_view(chain: Chain, head: ChainHead | None) -> FeeRateView | None:
     """Return what the chain asked for when it was last seen."""
     if head is None or head.fee_rate_minor is None:
         return None
-    unit: FeeUnit = "wei per gas" if chain.family == "evm" else "satoshi per 1000 virtual bytes"
-    return FeeRateView(amount=str(head.fee_rate_minor), unit=unit)
+    return FeeRateView(amount=str(head.fee_rate_minor), unit=_FEE_UNITS[chain.family])
 
 
 def _tiers(asset: Asset) -> AssetTiersView:

@@ -64,6 +64,14 @@ from domain.errors.identity import (
     SecondFactorRequiredError,
     SessionExpiredError,
 )
+from domain.errors.jobcoin import (
+    AccountNonceTakenError,
+    AccountNonceTooHighError,
+    AccountNonceUsedError,
+    InsufficientBalanceError,
+    InvalidTransactionError,
+    MintCapError,
+)
 from domain.errors.money import (
     AccountNotReadyError,
     AddressDeniedError,
@@ -169,6 +177,9 @@ from domain.errors.webhooks import (
 )
 
 __all__ = [
+    "AccountNonceTakenError",
+    "AccountNonceTooHighError",
+    "AccountNonceUsedError",
     "AccountNotReadyError",
     "AddressDeniedError",
     "AlreadyDecidedError",
@@ -210,6 +221,7 @@ __all__ = [
     "IdempotencyKeyMissingError",
     "IdempotencyKeyReusedError",
     "InsufficientAvailableBalanceError",
+    "InsufficientBalanceError",
     "InsufficientGasFundsError",
     "InternalAssetError",
     "InvalidAddressError",
@@ -223,6 +235,7 @@ __all__ = [
     "InvalidPaymentLinkError",
     "InvalidPolicyError",
     "InvalidRateTableError",
+    "InvalidTransactionError",
     "InvalidUploadError",
     "InvalidWebhookUrlError",
     "InvariantError",
@@ -235,6 +248,7 @@ __all__ = [
     "LookupThrottledError",
     "MalformedJsonError",
     "MethodNotAllowedError",
+    "MintCapError",
     "MoneyRequestLimitError",
     "MoneyRequestMismatchError",
     "MoneyRequestNotFoundError",

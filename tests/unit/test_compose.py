@@ -13,7 +13,13 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from infra.search_attributes import SEARCH_ATTRIBUTES
-from infra.settings import ApiSettings, MigrationSettings, SignerSettings, WorkerSettings
+from infra.settings import (
+    ApiSettings,
+    JobcoinSettings,
+    MigrationSettings,
+    SignerSettings,
+    WorkerSettings,
+)
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.temporal.yml"
@@ -96,6 +102,25 @@ class TestSigner:
         neighbors = {name for name, other in SERVICES.items() if network in other["networks"]}
         assert neighbors == {"signer", "temporal", "postgres"}
         assert COMPOSE["networks"][network] == {"internal": True}
+
+
+class TestJobcoin:
+    NODE = yaml.safe_load((ROOT / "deploy" / "compose.jobcoin.yml").read_text())["services"]
+
+    def test_gets_what_it_reads_and_nothing_else(self) -> None:
+        given = set(self.NODE["jobcoin"]["environment"])
+
+        assert field_names(JobcoinSettings, required=True) <= given
+        assert given <= field_names(JobcoinSettings)
+        assert set(self.NODE["migrations"]["environment"]) <= field_names(MigrationSettings)
+
+    def test_is_hardened_as_the_others_are(self) -> None:
+        node, worker = self.NODE["jobcoin"], SERVICES["worker"]
+
+        for name in ("read_only", "cap_drop", "security_opt", "tmpfs", "restart"):
+            assert node[name] == worker[name]
+        assert node["networks"] == ["data"]
+        assert "ports" not in node
 
 
 class TestNamespace:

@@ -28,7 +28,13 @@ from domain.payouts import PayoutStatus
 from domain.policy import ApprovalRule, PayoutLimit, PolicyDocument
 from domain.runs import RunStatus
 from infra.search_attributes import SEARCH_ATTRIBUTES
-from infra.settings import ApiSettings, MigrationSettings, SignerSettings, WorkerSettings
+from infra.settings import (
+    ApiSettings,
+    JobcoinSettings,
+    MigrationSettings,
+    SignerSettings,
+    WorkerSettings,
+)
 from models.chain_transactions import ChainTransactionKind, ChainTransactionStatus
 from models.identity import Role, Scope
 from models.ledger import HoldStatus
@@ -47,6 +53,7 @@ PROCESSES: dict[str, type[BaseSettings]] = {
     "worker": WorkerSettings,
     "signer": SignerSettings,
     "migrations": MigrationSettings,
+    "jobcoin": JobcoinSettings,
 }
 PREFIX = "STRONGROOM_"
 FIELDS = {
@@ -58,7 +65,7 @@ SETTING_CELLS = 4
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)\s]+)\)")
 CALL = re.compile(
     r"(?:`|^|migrations |signer )strongroom"
-    r"(?: --json| --(?:api|profile|state) \S+)* (?P<words>[a-z][a-z0-9 ]*)",
+    r"(?: --json| --(?:api|profile|state) \S+)* (?P<words>[a-z](?:[a-z0-9 ]|-(?=[a-z]))*)",
     re.MULTILINE,
 )
 """A command line of ours: at the start of a code span or of a line, or run in a container."""

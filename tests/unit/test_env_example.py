@@ -9,7 +9,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from infra.keyring import Keyring
-from infra.settings import ApiSettings, MigrationSettings, SignerSettings, WorkerSettings
+from infra.settings import (
+    ApiSettings,
+    JobcoinSettings,
+    MigrationSettings,
+    SignerSettings,
+    WorkerSettings,
+)
 
 PREFIX = "STRONGROOM_"
 CLASSES: tuple[type[BaseSettings], ...] = (
@@ -17,6 +23,7 @@ CLASSES: tuple[type[BaseSettings], ...] = (
     WorkerSettings,
     SignerSettings,
     MigrationSettings,
+    JobcoinSettings,
 )
 FIELDS: dict[str, FieldInfo] = {
     PREFIX + name.upper(): field for cls in CLASSES for name, field in cls.model_fields.items()

@@ -49,7 +49,8 @@ def create_app():
     return app
 """
 
-WITHOUT_CHAIN = frozenset(Service) - {Service.EVM, Service.BITCOIN, Service.LITECOIN}
+CHAINS = {Service.EVM, Service.BITCOIN, Service.LITECOIN, Service.JOBCOIN}
+WITHOUT_CHAIN = frozenset(Service) - CHAINS
 
 
 @pytest.fixture

@@ -30,6 +30,9 @@ class TestPaymentUri:
 
         assert uri == f"ethereum:{TOKEN}@1/transfer?address={ADDRESS}"
 
+    def test_of_jobcoin_is_its_own(self) -> None:
+        assert payment_uri(found("jobcoin:main", address="job1q")) == "jobcoin:job1q"
+
     @pytest.mark.parametrize("chain_id", NETWORKS)
     def test_of_a_bitcoin_like_coin_is_that_of_its_wallets(self, chain_id: str) -> None:
         coin = "litecoin" if "ltc" in NETWORKS[chain_id].bech32_prefix else "bitcoin"

@@ -6,12 +6,19 @@ from pydantic_settings import BaseSettings
 
 from devnet.environments import (
     api_environment,
+    jobcoin_environment,
     migration_environment,
     signer_environment,
     worker_environment,
 )
 from devnet.site import Site
-from infra.settings import ApiSettings, MigrationSettings, SignerSettings, WorkerSettings
+from infra.settings import (
+    ApiSettings,
+    JobcoinSettings,
+    MigrationSettings,
+    SignerSettings,
+    WorkerSettings,
+)
 
 PREFIX = "STRONGROOM_"
 
@@ -21,6 +28,7 @@ PROCESSES: list[tuple[type[BaseSettings], Builder]] = [
     (WorkerSettings, lambda site: worker_environment(site, metrics_port=1)),
     (SignerSettings, lambda site: signer_environment(site, metrics_port=1)),
     (MigrationSettings, migration_environment),
+    (JobcoinSettings, lambda site: jobcoin_environment(site, block_time_s="0.5")),
 ]
 
 
