@@ -5,6 +5,9 @@ from random import Random
 
 from domain.mixing.denominations import fewest
 
+SPARE = 3
+"""Most parts, beyond those that have to be, that are drawn."""
+
 
 def draw_parts(
     owed_minor: int,
@@ -19,7 +22,8 @@ def draw_parts(
 
     There are at least ``parts_min`` and at most ``parts_max``. From the fewest possible, parts are
     split at random until there are as many as was drawn, the large ones sooner: there are few large
-    payments, and what is rare is what leads to somebody.
+    payments, and what is rare is what leads to somebody. Many more than are asked for would not
+    hide better: where there are fewer addresses, they show what belongs together.
 
     Raises:
         ValueError: The amount is no multiple of the smallest denomination, or too small or too
@@ -31,7 +35,7 @@ def draw_parts(
     if owed_minor < parts_min * series[0] or len(parts) > parts_max or parts_min > most:
         msg = f"{owed_minor} cannot be paid in {parts_min} to {parts_max} parts."
         raise ValueError(msg)
-    wanted = random.randint(parts_min, most)
+    wanted = random.randint(parts_min, min(most, max(parts_min, len(parts)) + SPARE))
     while len(parts) < wanted and (splittable := [p for p in parts if p > series[0]]):
         (chosen,) = random.choices(splittable, weights=splittable)
         parts.remove(chosen)
