@@ -251,8 +251,10 @@ class TestApi:
         assert set(re.findall(r'"(strongroom_\w+)"', source)) <= set(first_cells("metrics.md"))
 
 
-POSTING_RULES = constants("ledger/rules.py", "Posting", 1) | constants(
-    "ledger/pocket_rules.py", "Posting", 1
+POSTING_RULES = (
+    constants("ledger/rules.py", "Posting", 1)
+    | constants("ledger/pocket_rules.py", "Posting", 1)
+    | constants("ledger/mix_rules.py", "Posting", 1)
 )
 
 
