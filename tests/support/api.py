@@ -16,7 +16,9 @@ from infra.settings import ApiSettings
 from infra.temporal import connect
 
 
-def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> ApiSettings:
+def api_settings(
+    database_url: str = "postgresql://nobody@127.0.0.1:1/none", *, mixing: bool = False
+) -> ApiSettings:
     """Return settings that no environment variable changes."""
     return ApiSettings(
         database_url=SecretStr(database_url),
@@ -25,6 +27,8 @@ def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> 
         data_keys=SecretStr(f"k1:{generate_key()}"),
         webhook_keys=SecretStr(f"k1:{generate_key()}"),
         public_url="http://api.example",
+        mixer_enabled=mixing,
+        mixer_keys=SecretStr(f"mixer-1:{generate_key()}") if mixing else None,
     )
 
 

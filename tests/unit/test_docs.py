@@ -230,6 +230,8 @@ class TestApi:
             data_keys=secret,
             webhook_keys=secret,
             public_url="unused",
+            mixer_enabled=True,
+            mixer_keys=secret,
         )
         paths = create_app(settings).openapi()["paths"]
         served = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}

@@ -11,7 +11,7 @@ from tests.support.api import api_settings
 @pytest.fixture
 async def app() -> AsyncIterator[FastAPI]:
     """Yield the real application; no database listens, so whoever gets through meets a 503."""
-    created = create_app(api_settings())
+    created = create_app(api_settings(mixing=True))
     async with created.router.lifespan_context(created):
         yield created
 
