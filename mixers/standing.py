@@ -14,8 +14,15 @@ from mixers.lots import deposits_of, lots_of
 from models.mixing import Mix, MixDole
 from models.payouts import Payout
 
-RECHECK = timedelta(minutes=15)
-"""A mix that waits for something looks again after this, should a signal ever be lost."""
+RECHECK = timedelta(hours=1)
+"""
+A mix that waits for something looks again after this, should a signal ever be lost.
+
+Nobody tells it either that its user is no longer frozen.
+"""
+
+STOPPED_RECHECK = timedelta(days=1)
+"""While it is held or paused, which may last for months; that it may go on, it is told."""
 
 PENDING = (DepositStatus.SEEN, DepositStatus.CONFIRMING)
 
@@ -82,9 +89,11 @@ def standing_of(mix: Mix, facts: Facts, *, now: datetime) -> MixStanding:
     moments: list[datetime] = []
     is_stopped = mix.hold_kind is not None or mix.paused_at is not None
     if facts.next_due_at is not None:
-        # What is due and did not leave waits for people, or for a freeze to be lifted.
-        is_waiting = is_stopped or facts.next_due_at <= now
+        # What is due and did not leave waits for a freeze to be lifted, or a debt to be paid.
+        is_waiting = facts.next_due_at <= now
         moments.append(now + RECHECK if is_waiting else facts.next_due_at)
+        if is_stopped:
+            moments = [now + STOPPED_RECHECK]
     if facts.is_pending or facts.has_undecided or facts.unsettled:
         moments.append(now + RECHECK)
     status = MixStatus(mix.status)
