@@ -175,7 +175,7 @@ def wallet_worker(
 ) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
-    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
+    payouts = payout_steps(process)
     run_screener = screener(process, good_for=RUN_ANSWER_GOOD_FOR)
     runs = RunActivities(PostgresRunDesk(process.database, CLOCK, run_screener), log)
     notifier = TemporalNotifier(process.client)
@@ -407,9 +407,16 @@ async def _add_wallet_workers(
 
 def _mixer_serving(process: Process, settings: WorkerSettings, queue: str | None) -> MixerServing:
     desk = mix_desk(process.database, settings, clock=CLOCK, screener=screener(process))
+    payouts = payout_steps(process)
     return MixerServing(
-        process.client, desk, process.database, sandbox, INTERCEPTORS, GRACE, only=queue
+        process.client, desk, payouts, process.database, sandbox, INTERCEPTORS, GRACE, only=queue
     )
+
+
+def payout_steps(process: Process) -> PayoutActivities:
+    """Return the steps of payouts."""
+    log = PostgresOutgoingLog(process.database, CLOCK)
+    return PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
 
 
 def _kyc_terms(settings: WorkerSettings) -> KycTerms:

@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.worker import Interceptor, Worker, WorkflowRunner
 
 from activities.mixing import MixActivities, MixerCheckActivities
+from activities.payouts import PayoutActivities
 from domain.clock import Clock
 from domain.errors import DatabaseUnavailableError
 from domain.ports import AddressScreener
@@ -32,6 +33,7 @@ class MixerServing:
 
     client: Client
     desk: PostgresMixDesk
+    payouts: PayoutActivities
     database: Database
     runner: Callable[[], WorkflowRunner]
     interceptors: Sequence[Interceptor]
@@ -66,7 +68,11 @@ class MixerServing:
             self.client,
             task_queue=queue,
             workflows=[MixWorkflow],
-            activities=mix_steps(MixActivities(self.desk)),
+            activities=[
+                *mix_steps(MixActivities(self.desk)),
+                self.payouts.refund_unsigned,
+                self.payouts.retry_abandoned,
+            ],
             workflow_runner=self.runner(),
             interceptors=self.interceptors,
             graceful_shutdown_timeout=self.grace,

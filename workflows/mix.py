@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from datetime import datetime, timedelta
 
     from activities.mixing import MixActivities
+    from activities.payouts import PayoutActivities
     from domain.errors import MixStateError
     from domain.mixing.messages import (
         MixAcceptance,
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         MixStanding,
         MixStatus,
     )
+    from domain.payouts import OperatorAction, PayoutOutcome
     from domain.workflow_ids import MIX_WORKFLOW
     from workflows.options import database, refusal
 
@@ -104,6 +106,24 @@ class MixWorkflow:
         )
         self._moved = True
         return standing
+
+    @workflow.update
+    async def refund_dole(self, action: OperatorAction) -> PayoutOutcome:
+        """Give a part that is stuck before it was signed to its user's balance."""
+        outcome = await workflow.execute_local_activity_method(
+            PayoutActivities.refund_unsigned, action, **database("operator refunds a part")
+        )
+        self._moved = True
+        return outcome
+
+    @workflow.update
+    async def retry_dole(self, action: OperatorAction) -> PayoutOutcome:
+        """Put a part whose chain transaction was given up into another batch."""
+        outcome = await workflow.execute_local_activity_method(
+            PayoutActivities.retry_abandoned, action, **database("operator retries a part")
+        )
+        self._moved = True
+        return outcome
 
     @workflow.signal
     def moved(self) -> None:

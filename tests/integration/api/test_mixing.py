@@ -88,6 +88,7 @@ async def serving_mixers(bank: Bank, database: Database) -> AsyncIterator[None]:
     serving = MixerServing(
         bank.state.temporal,
         desk,
+        worker.payout_steps(worker.Process(bank.state.temporal, database)),
         database,
         worker.sandbox,
         worker.INTERCEPTORS,
@@ -172,10 +173,27 @@ class TestMix:
         _, held = await office.bank.balances()
         assert held == 19_800
 
+        await self._refund_one(office, found["doles"][0])
+
         trail = (await office.bank.get(f"/v1/mixes/{mix['id']}/audit", office.operator)).json()
         assert [line["what"] for line in trail["items"]][:2] == ["opened", "deposit"]
         checker = PostgresMixerChecker(office.database, office.bank.clock)
         assert await checker.check() == []
+
+    async def _refund_one(self, office: Office, dole: dict[str, Any]) -> None:
+        """Nobody but an operator can do anything to a part, and only where it is stuck."""
+        path = f"/v1/payouts/{dole['payout_id']}"
+        assert code_of(await office.bank.send("POST", f"{path}/cancellation")) == "payout_state"
+        denied = f"/v1/screening/{CHAIN_ID}/{dole['address']}"
+        body = {"verdict": "deny", "reason": "sanctioned"}
+        said = await office.bank.send("PUT", denied, person=office.operator, body=body)
+        assert said.status_code == 200, said.text
+        answer = await office.bank.send(
+            "POST", f"{path}/refunds", person=office.operator, body={"note": None}
+        )
+        assert answer.json()["status"] == "refunded", answer.text
+        _, held = await office.bank.balances()
+        assert held == 19_800 - int(dole["amount"])
 
     async def test_given_up_is_the_balance_again(self, office: Office) -> None:
         before, _ = await office.bank.balances()
