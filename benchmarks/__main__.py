@@ -56,6 +56,7 @@ async def run(options: argparse.Namespace) -> int:
         watched = mixing.measure()
         out.print(watched)
         ratios["mixer_linking_vs_naive"] = watched.mixer_linking_vs_naive
+        ratios["mixer_events_per_doleout"] = watched.mixer_events_per_doleout
     if options.part in ("all", "catchup"):
         ratios |= await _catchup(out, blocks=options.blocks)
     if options.part in ("all", "disperse", "bulk"):

@@ -2,17 +2,23 @@
 Mixing: how often an observer of the chain links a payment to its deposit, ours against the seed's.
 
 Nothing is timed: the figures do not depend on the machine.
+
+And what a mix costs in history events, by the history that replay tests hold the workflow to.
 """
 
+import json
 import random
 from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 
 from benchmarks.mixing_observer import Likely, Seen, likely_naive, likely_ours, observe
 from benchmarks.mixing_schemes import Scheme, User, naive, ours, users
 
 USERS = 150
+HISTORY = Path(__file__).parents[1] / "tests/replay/histories/mix_done.json"
+OF_SKIPPING = ("TIME_SKIPPING_TRANSITIONED", "OPTIONS_UPDATED")
 WORLDS = 3
 """Each with users, deposits and dice of its own."""
 
@@ -31,6 +37,8 @@ class MixingFigures:
     anonymity_set_naive: float
     users_per_transaction: float
     """How many users share one transaction of ours, seen from a payment."""
+    mixer_events_per_doleout: float
+    """History events of a whole mix of five parts, opening and deposit included, per part."""
 
 
 def measure(*, count: int = USERS, worlds: int = WORLDS) -> MixingFigures:
@@ -55,6 +63,7 @@ def measure(*, count: int = USERS, worlds: int = WORLDS) -> MixingFigures:
         anonymity_set=mean(seen.anonymity_set for seen in seen_ours),
         anonymity_set_naive=mean(seen.anonymity_set for seen in seen_naive),
         users_per_transaction=mean(company),
+        mixer_events_per_doleout=_events_per_doleout(),
     )
 
 
@@ -63,6 +72,13 @@ def _watched(people: list[User], scheme: Scheme, likely: Likely, chance: random.
     # On a chain, nothing tells in which order they were planned.
     chance.shuffle(payments)
     return observe(people, payments, likely)
+
+
+def _events_per_doleout() -> float:
+    """Count what a server records that does not skip time, as the one of the recording does."""
+    events = [e["eventType"] for e in json.loads(HISTORY.read_text())["events"]]
+    parts = events.count("EVENT_TYPE_TIMER_FIRED")
+    return sum(not kind.endswith(OF_SKIPPING) for kind in events) / parts
 
 
 def _company(people: list[User], chance: random.Random) -> float:

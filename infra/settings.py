@@ -56,7 +56,7 @@ class _MixingProcess(_WebhookProcess):
 
     @model_validator(mode="after")
     def _check_mixing(self) -> Self:
-        if self.mixer_enabled and self.mixer_keys is None:
+        if self.mixer_enabled and not (self.mixer_keys and self.mixer_keys.get_secret_value()):
             msg = "Mixing needs STRONGROOM_MIXER_KEYS: its audit trail is never kept in the clear."
             raise ValueError(msg)
         return self
