@@ -24,6 +24,7 @@ from activities.deposits import DepositActivities
 from activities.failures import FailureInterceptor
 from activities.heartbeats import HeartbeatInterceptor
 from activities.kyc import KycActivities
+from activities.mixing import MixerCheckActivities, MixNewsActivities
 from activities.outgoing import OutgoingActivities
 from activities.payouts import PayoutActivities
 from activities.pockets import PocketActivities, PocketSpendActivities
@@ -48,6 +49,7 @@ from domain.ports import AddressScreener, ChainOutlet, Sweeper
 from domain.screening import ANSWER_GOOD_FOR, RUN_ANSWER_GOOD_FOR
 from domain.workflow_ids import (
     GATEWAYS_QUEUE,
+    MIXER_QUEUES,
     SIGNING_QUEUE,
     WALLET_QUEUE,
     chain_queue,
@@ -87,12 +89,15 @@ from watcher.watch import PostgresChainWatch
 from webhooks.desk import PostgresWebhookDesk
 from webhooks.sender import WebhookSender
 from wiring.endless import RETRY_S, ensure_running, known_chains
+from wiring.mixing import MixerServing, mix_desk, mixer_checks
 from workflows.card_review import CardReviewWorkflow
 from workflows.chain_transaction import ChainTransactionWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow
 from workflows.deposit import DepositWorkflow
 from workflows.gateway_event import GatewayEventWorkflow
 from workflows.kyc import KycApplicationWorkflow
+from workflows.mix import MixWorkflow
+from workflows.mixer_check import MixerCheckWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_batcher import PayoutBatcherWorkflow
 from workflows.payout_run import PayoutRunWorkflow
@@ -119,6 +124,8 @@ WORKFLOWS = (
     WebhookDispatcherWorkflow,
     WebhookDeliveryWorkflow,
     KycApplicationWorkflow,
+    MixWorkflow,
+    MixerCheckWorkflow,
 )
 
 INTERCEPTORS: list[Interceptor] = [HeartbeatInterceptor(), FailureInterceptor()]
@@ -142,6 +149,8 @@ class Process:
     outlets: list[ChainOutlet] = field(default_factory=list)
     closers: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """What else is closed at the end."""
+    mixers: MixerServing | None = None
+    """Serves mixers, where mixing is on."""
 
 
 def sandbox() -> SandboxedWorkflowRunner:
@@ -167,21 +176,23 @@ def screener(process: Process, *, good_for: timedelta = ANSWER_GOOD_FOR) -> Post
 
 
 def wallet_worker(
-    process: Process, *, queue: str = WALLET_QUEUE, kyc_terms: KycTerms | None = None
+    process: Process,
+    *,
+    queue: str = WALLET_QUEUE,
+    kyc_terms: KycTerms | None = None,
+    checks: MixerCheckActivities | None = None,
 ) -> Worker:
     """Serve workflows and the steps that are one unit of work on the database."""
     log = PostgresOutgoingLog(process.database, CLOCK)
-    payouts = PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
+    payouts = payout_steps(process)
     run_screener = screener(process, good_for=RUN_ANSWER_GOOD_FOR)
     runs = RunActivities(PostgresRunDesk(process.database, CLOCK, run_screener), log)
-    outgoing = OutgoingActivities(log, TemporalNotifier(process.client))
+    notifier = TemporalNotifier(process.client)
+    outgoing = OutgoingActivities(log, notifier)
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
-    purchases = PurchaseActivities(
-        PostgresPurchaseDesk(process.database, CLOCK), TemporalNotifier(process.client)
-    )
+    purchases = PurchaseActivities(PostgresPurchaseDesk(process.database, CLOCK), notifier)
+    mixes = MixNewsActivities(notifier)
     pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK, screener(process)))
-    terms = kyc_terms or KycTerms()
-    kyc = KycActivities(PostgresKycDesk(process.database, CLOCK, terms=terms))
     return Worker(
         process.client,
         task_queue=queue,
@@ -212,13 +223,11 @@ def wallet_worker(
             purchases.cancel,
             purchases.request_refund,
             purchases.tell,
+            mixes.tell,
             pockets.freeze,
             pockets.make_ready,
-            kyc.advance,
-            kyc.decide,
-            kyc.supply,
-            kyc.withdraw,
-            kyc.downgrade,
+            *kyc_steps(process, kyc_terms or KycTerms()),
+            *((checks.check,) if checks else ()),
         ],
         workflow_runner=sandbox(),
         interceptors=INTERCEPTORS,
@@ -226,6 +235,12 @@ def wallet_worker(
         max_concurrent_activities=50,
         max_concurrent_local_activities=50,
     )
+
+
+def kyc_steps(process: Process, terms: KycTerms) -> list[Callable[..., object]]:
+    """Return the steps of KYC applications."""
+    kyc = KycActivities(PostgresKycDesk(process.database, CLOCK, terms=terms))
+    return [kyc.advance, kyc.decide, kyc.supply, kyc.withdraw, kyc.downgrade]
 
 
 def chain_worker(process: Process, chain: Chain, settings: WorkerSettings) -> Worker:
@@ -390,7 +405,11 @@ async def _add_wallet_workers(
     process: Process, settings: WorkerSettings, queue: str | None
 ) -> None:
     if queue in (None, WALLET_QUEUE):
-        process.workers.append(wallet_worker(process, kyc_terms=_kyc_terms(settings)))
+        checks = None
+        if settings.mixer_enabled:
+            checks = mixer_checks(process.database, settings, clock=CLOCK)
+        terms = _kyc_terms(settings)
+        process.workers.append(wallet_worker(process, kyc_terms=terms, checks=checks))
     if queue in (None, GATEWAYS_QUEUE):
         process.workers.append(gateways_worker(process, settings))
     for chain in await known_chains(process.database):
@@ -399,9 +418,26 @@ async def _add_wallet_workers(
             logger.warning("no node of %s is set: this process does not serve it", chain.id)
         elif is_wanted:
             process.workers.append(chain_worker(process, chain, settings))
-    if not process.workers:
+    is_mixer = queue is not None and queue.startswith(MIXER_QUEUES)
+    if settings.mixer_enabled and (queue is None or is_mixer):
+        process.mixers = _mixer_serving(process, settings, queue)
+    if not process.workers and process.mixers is None:
         msg = f"There is no task queue {queue!r}."
         raise SystemExit(msg)
+
+
+def _mixer_serving(process: Process, settings: WorkerSettings, queue: str | None) -> MixerServing:
+    desk = mix_desk(process.database, settings, clock=CLOCK, screener=screener(process))
+    payouts = payout_steps(process)
+    return MixerServing(
+        process.client, desk, payouts, process.database, sandbox, INTERCEPTORS, GRACE, only=queue
+    )
+
+
+def payout_steps(process: Process) -> PayoutActivities:
+    """Return the steps of payouts."""
+    log = PostgresOutgoingLog(process.database, CLOCK)
+    return PayoutActivities(PostgresPayoutDesk(process.database, CLOCK, screener(process)), log)
 
 
 def _kyc_terms(settings: WorkerSettings) -> KycTerms:
@@ -417,10 +453,14 @@ async def _run_until(stop: asyncio.Event, process: Process, *, role: str) -> Non
     running = [asyncio.create_task(worker.run()) for worker in process.workers]
     background = [asyncio.create_task(beat(process.database, role, CLOCK))]
     if role != SIGNING_QUEUE:
-        background.append(asyncio.create_task(ensure_running(process.client, process.database)))
+        endless = ensure_running(process.client, process.database, mixes=process.mixers is not None)
+        background.append(asyncio.create_task(endless))
+    if process.mixers is not None:
+        running.append(asyncio.create_task(process.mixers.run(stop)))
     stopped = asyncio.create_task(stop.wait())
     logger.info("serving %s", ", ".join(worker.task_queue for worker in process.workers))
     await asyncio.wait([stopped, *running], return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
     await asyncio.gather(*(worker.shutdown() for worker in process.workers))
     for task in (*background, stopped):
         task.cancel()
@@ -431,7 +471,7 @@ def main() -> None:
     """Read the command line and serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--task-queue", help="serve this queue alone: wallet, gateways, signing or chain-…"
+        "--task-queue", help="serve this queue alone: wallet, gateways, signing, chain-… or mixer-…"
     )
     arguments = parser.parse_args()
     run_and_exit(lambda: serve(arguments.task_queue))

@@ -9,7 +9,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from domain.errors import StrongroomError, TransientError
 
-REFUSING_STEPS = ("payout.", "run.", "purchase.", "kyc.")
+REFUSING_STEPS = ("payout.", "run.", "purchase.", "kyc.", "mix.")
 """Prefixes of the activities whose refusal is an answer to a request; see ``tried_for_ever``."""
 
 

@@ -60,6 +60,8 @@ class OutgoingActivities:
     async def notify(self, batch_id: str) -> None:
         """Tell the workflows of finished payouts, and of runs, at least once each."""
         outcomes = await self._log.unnotified(batch_id)
-        await self._notifier.payouts_finished([o for o in outcomes if o.run_id is None])
+        alone = [o for o in outcomes if o.run_id is None and o.mix_id is None]
+        await self._notifier.payouts_finished(alone)
         await self._notifier.runs_moved(sorted({o.run_id for o in outcomes if o.run_id}))
+        await self._notifier.mixes_moved(sorted({o.mix_id for o in outcomes if o.mix_id}))
         await self._log.mark_notified([outcome.payout_id for outcome in outcomes])

@@ -25,6 +25,8 @@ from api.routers import (
     kyc,
     kyc_reviews,
     limits,
+    mixers,
+    mixes,
     money_requests,
     operations,
     payout_run_actions,
@@ -91,6 +93,9 @@ ROUTERS = (
     operations.router,
 )
 
+MIXING = (mixers.router, mixes.router)
+"""Only where mixing is on; elsewhere they answer like any path that there is not."""
+
 
 def create_app(
     settings: ApiSettings | None = None, *, state_opener: StateOpener = open_state
@@ -115,7 +120,7 @@ def create_app(
         # A redirect would repeat the bearer token to whatever host the request named.
         redirect_slashes=False,
     )
-    for router in ROUTERS:
+    for router in (*ROUTERS, *(MIXING if chosen.mixer_enabled else ())):
         app.include_router(router)
     install_problem_handlers(app)
     install_openapi(app)

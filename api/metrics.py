@@ -25,6 +25,7 @@ from models.chain_transactions import (
     ChainTransactionStatus,
 )
 from models.ledger import LedgerAccount
+from models.mixing import Mixer
 from models.payouts import Payout
 from models.wallets import Chain
 from payouts.liveness import last_seen
@@ -96,6 +97,7 @@ async def business_metrics(session: AsyncSession, clock: Clock) -> CollectorRegi
     await _chains(session, clock, registry)
     await _state_of_the_world(session, clock, registry)
     await unit_metrics(session, clock, registry)
+    await _mixers(session, clock, registry)
     return registry
 
 
@@ -147,6 +149,26 @@ async def _unclear_receipts(session: AsyncSession) -> Sequence[tuple[str, int]]:
         .group_by(col(Chain.id))
     )
     return found.all()
+
+
+async def _mixers(session: AsyncSession, clock: Clock, registry: CollectorRegistry) -> None:
+    imbalance = Gauge(
+        "strongroom_mixer_imbalance_minor",
+        "By how much a mixer's house is off",
+        ("mixer", "asset"),
+        registry=registry,
+    )
+    age = Gauge(
+        "strongroom_mixer_check_age_seconds",
+        "Since a mixer's books were compared",
+        ("mixer",),
+        registry=registry,
+    )
+    for mixer in await session.exec(select(Mixer)):
+        imbalance.labels(mixer.id, mixer.asset).set(mixer.imbalance_minor)
+        # One that was never compared counts from its making.
+        checked_at = mixer.checked_at or mixer.created_at
+        age.labels(mixer.id).set((clock.now() - checked_at).total_seconds())
 
 
 async def _state_of_the_world(

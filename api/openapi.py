@@ -39,6 +39,7 @@ TAGS: Final = [
     {"name": "kyc", "description": "Who users are: levels, applications, decisions."},
     {"name": "limits", "description": "What users of each level may do."},
     {"name": "deposits", "description": "Receiving: addresses, and what arrived at them."},
+    {"name": "mixing", "description": "Paying in at one address and out to others, unlinkably."},
     {"name": "purchases", "description": "Rates, quotes, and buying what we issue."},
     {"name": "chains", "description": "What was seen of each chain, and reading it again."},
     {"name": "freezes", "description": "Users whose deposit was taken back."},

@@ -20,6 +20,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
 from api.workflow_answers import translated
 from domain.errors import PayoutStateError, StrongroomError
+from domain.mixing.messages import MixStatus
 from domain.payouts import (
     Acceptance,
     Decision,
@@ -32,10 +33,12 @@ from domain.runs import RunStanding
 from domain.workflow_ids import (
     ACCEPT_UPDATE_ID,
     WALLET_QUEUE,
+    mix_workflow_id,
     payout_run_workflow_id,
     payout_workflow_id,
 )
 from workflows.attributes import ASSET, PAYOUT_ID, USER_ID, attributes
+from workflows.mix import MixWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.payout_run import PayoutRunWorkflow
 
@@ -110,6 +113,10 @@ class PayoutWorkflows:
                 return await self._run(action.run_id).execute_update(
                     PayoutRunWorkflow.refund_line, action, rpc_timeout=self._timeout
                 )
+            if action.mix_id is not None:
+                return await self._mix(action.mix_id).execute_update(
+                    MixWorkflow.refund_dole, action, rpc_timeout=self._timeout
+                )
             return await self._handle(action.payout_id).execute_update(
                 PayoutWorkflow.refund, action, rpc_timeout=self._timeout
             )
@@ -121,6 +128,10 @@ class PayoutWorkflows:
                 return await self._run(action.run_id).execute_update(
                     PayoutRunWorkflow.retry_line, action, rpc_timeout=self._timeout
                 )
+            if action.mix_id is not None:
+                return await self._mix(action.mix_id).execute_update(
+                    MixWorkflow.retry_dole, action, rpc_timeout=self._timeout
+                )
             return await self._handle(action.payout_id).execute_update(
                 PayoutWorkflow.retry, action, rpc_timeout=self._timeout
             )
@@ -128,6 +139,10 @@ class PayoutWorkflows:
     def _handle(self, payout_id: str) -> WorkflowHandle[PayoutWorkflow, PayoutOutcome]:
         workflow_id = payout_workflow_id(payout_id)
         return self._client.get_workflow_handle_for(PayoutWorkflow.run, workflow_id)
+
+    def _mix(self, mix_id: str) -> WorkflowHandle[MixWorkflow, MixStatus]:
+        # It runs for as long as a part of it is on its way.
+        return self._client.get_workflow_handle_for(MixWorkflow.run, mix_workflow_id(mix_id))
 
     def _run(self, run_id: str) -> WorkflowHandle[PayoutRunWorkflow, RunStanding]:
         workflow_id = payout_run_workflow_id(run_id)

@@ -14,6 +14,8 @@ from temporalio.service import RPCError
 from api.deposit_stream import StreamSlots
 from api.event_hub import EventHub
 from api.kyc_workflows import KycWorkflows
+from api.mix_requests import MixRequests
+from api.mix_workflows import MixWorkflows
 from api.payout_requests import PayoutRequests
 from api.payout_workflows import PayoutWorkflows
 from api.pocket_requests import PocketRequests
@@ -146,6 +148,27 @@ class AppState:
         """The way in for transfers to and from pockets."""
         workflows = PocketWorkflows(self.temporal, timeout=self.settings.accept_timeout)
         return PocketRequests(self.database, workflows)
+
+    @property
+    def mix_workflows(self) -> MixWorkflows:
+        """The way to mix workflows."""
+        return MixWorkflows(self.temporal, timeout=self.settings.accept_timeout)
+
+    @property
+    def mix_requests(self) -> MixRequests:
+        """The way in for mixes."""
+        return MixRequests(
+            self.database,
+            self.mix_workflows,
+            self.clock,
+            addresses_max=self.settings.deposit_addresses_max,
+        )
+
+    @property
+    def mixer_keys(self) -> Keyring:
+        """What opens the audit trail of mixes."""
+        assert self.settings.mixer_keys is not None, "the settings see to it"
+        return Keyring.parse(self.settings.mixer_keys.get_secret_value())
 
     @property
     def codec(self) -> PayloadCodec:

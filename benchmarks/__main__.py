@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import bulk, catchup, coins, disperse, large_run, ledger, payouts, transfers
+from benchmarks import bulk, catchup, coins, disperse, large_run, ledger, mixing, payouts, transfers
 from devnet.bootstrap import fill
 from devnet.ports import Ports
 from devnet.services import Service
@@ -40,6 +40,7 @@ AIMS = {
     "actions_per_line": (0.1, "at most"),
     "vbytes_per_line_vs_theory": (1.05, "at most"),
     "rss_100k_vs_1k": (1.25, "at most"),
+    "mixer_linking_vs_naive": (0.25, "at most"),
 }
 
 
@@ -51,6 +52,11 @@ async def run(options: argparse.Namespace) -> int:
         selected = coins.measure()
         out.print(selected)
         ratios |= asdict(selected)
+    if options.part in ("all", "mixing"):
+        watched = mixing.measure()
+        out.print(watched)
+        ratios["mixer_linking_vs_naive"] = watched.mixer_linking_vs_naive
+        ratios["mixer_events_per_doleout"] = watched.mixer_events_per_doleout
     if options.part in ("all", "catchup"):
         ratios |= await _catchup(out, blocks=options.blocks)
     if options.part in ("all", "disperse", "bulk"):
@@ -168,7 +174,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--part",
-        choices=("all", "ledger", "transfers", "payouts", "coins", "catchup", "disperse", "bulk"),
+        choices=(
+            "all",
+            "ledger",
+            "transfers",
+            "payouts",
+            "coins",
+            "catchup",
+            "disperse",
+            "bulk",
+            "mixing",
+        ),
         default="all",
     )
     parser.add_argument("--payouts", type=int, default=900, help="per round")

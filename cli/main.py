@@ -19,6 +19,7 @@ from cli import (
     kyc,
     ledger,
     limits,
+    mixer,
     payout,
     pocket,
     purchase,
@@ -56,6 +57,7 @@ app.add_typer(purchase.app, name="purchase")
 app.add_typer(rates.app, name="rates")
 app.add_typer(book.app, name="book")
 app.add_typer(deposit.app, name="deposit")
+app.add_typer(mixer.app, name="mixer")
 app.add_typer(chain.app, name="chain")
 app.add_typer(cold.app, name="cold")
 app.add_typer(freeze.app, name="freeze")

@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from deposits.depth import Depth, depth_of
 from deposits.freezes import freeze, thaw
 from deposits.history import move
+from deposits.mixed import mix_of
 from deposits.purchased import purchase_of
 from domain.clock import Clock
 from domain.deposits import DepositStanding, DepositStatus
@@ -47,7 +48,8 @@ class PostgresDepositDesk:
             elif not deposit.is_booked and deposit.asset is not None and depth.is_enough:
                 await self._credit(session, deposit)
             purchase_id = await purchase_of(session, deposit)
-            return _standing(deposit, depth, purchase_id=purchase_id)
+            mix = await mix_of(session, deposit)
+            return _standing(deposit, depth, purchase_id=purchase_id, mix=mix)
 
     async def _credit(self, session: AsyncSession, deposit: ChainDeposit) -> None:
         deposit.credits += 1
@@ -90,17 +92,25 @@ async def _posting(
 
 
 async def _target(session: AsyncSession, deposit: ChainDeposit, *, is_pocket: bool) -> str:
-    """Return whose it is: what a purchase waits for is nobody's balance until it is converted."""
+    """Return whose it is: what a purchase or a mix waits for is nobody's balance before."""
     if deposit.reason_code is not None:
         return chart.UNCLAIMED
     if is_pocket:
         return chart.onchain(deposit.user_id, deposit.chain_id)
     if await purchase_of(session, deposit) is not None:
         return chart.purchase_clearing(deposit.chain_id)
+    if (mix := await mix_of(session, deposit)) is not None:
+        return chart.mix_owed(mix[0])
     return chart.available(deposit.user_id)
 
 
-def _standing(deposit: ChainDeposit, depth: Depth, *, purchase_id: str | None) -> DepositStanding:
+def _standing(
+    deposit: ChainDeposit,
+    depth: Depth,
+    *,
+    purchase_id: str | None,
+    mix: tuple[str, str] | None,
+) -> DepositStanding:
     is_waiting = (
         not deposit.is_booked
         and deposit.asset is not None
@@ -115,4 +125,6 @@ def _standing(deposit: ChainDeposit, depth: Depth, *, purchase_id: str | None) -
         confirmations_required=deposit.confirmations_required,
         is_waiting=is_waiting,
         purchase_id=purchase_id,
+        mix_id=mix[0] if mix else None,
+        mix_queue=mix[1] if mix else None,
     )

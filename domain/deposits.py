@@ -55,6 +55,10 @@ class DepositStanding:
     """Something is still expected: a block, or the depth that the amount asks for."""
     purchase_id: str | None = None
     """The purchase that it pays, which is told."""
+    mix_id: str | None = None
+    """The mix that it is for, which is told."""
+    mix_queue: str | None = None
+    """The task queue of that mix."""
 
 
 @dataclass(frozen=True, slots=True)

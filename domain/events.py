@@ -64,6 +64,15 @@ KINDS: Mapping[str, str] = {
     "purchase.refunded": "All that it bought was given back for what was paid.",
     "purchase.clawed_back": "A payment was taken back, and with it what it had bought.",
     "purchase.credited": "What a payment bought is on the balance.",
+    # Mixes; the name after the point is the status that it has come to.
+    "mix.awaiting_funds": "It is open, and says where to pay in.",
+    "mix.confirming": "A deposit was seen, and is not final yet.",
+    "mix.mixing": "A deposit is in the house, and leaves in parts.",
+    "mix.done": "Every part has left, or ended otherwise.",
+    "mix.expired": "Time is over, and nothing came.",
+    "mix.refunded": "Nothing of what came was mixed; it is available.",
+    "mix.cancelled": "It was given up before a part left, and what had come is available.",
+    "mix.refused": "It was never opened: the user, an address or a limit did not allow it.",
     # KYC; the name after the point is the status that the application has come to.
     "kyc_application.in_review": "Reviewers look at it.",
     "kyc_application.information_requested": "A reviewer asks the applicant for more documents.",

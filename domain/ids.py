@@ -26,6 +26,7 @@ EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 QUOTE, PURCHASE, PURCHASE_REFUND = "quo", "pur", "prf"
 POCKET, POCKET_TRANSFER = "pkt", "ptr"
 KYC_APPLICATION = "kya"
+MIXER, MIX, DOLE, MIX_AUDIT = "mxr", "mix", "dol", "mau"
 EVENT, WEBHOOK_ENDPOINT, WEBHOOK_DELIVERY = "evt", "whe", "whd"
 
 

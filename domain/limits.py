@@ -32,6 +32,8 @@ class Operation(StrEnum):
     PURCHASE = "purchase"
     PAYOUT = "payout"
     """From the off-chain balance to an address on a chain."""
+    MIX = "mix"
+    """Each deposit that a mixer takes."""
 
 
 class Window(StrEnum):

@@ -127,6 +127,8 @@ class PayoutOutcome:
     txid: str | None = None
     run_id: str | None = None
     """The bulk payout whose line it is."""
+    mix_id: str | None = None
+    """The mix whose dole-out it is."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,8 @@ class OperatorAction:
     note: str | None = None
     run_id: str | None = None
     """The bulk payout whose line it is; its workflow is asked then."""
+    mix_id: str | None = None
+    """The mix whose dole-out it is; its workflow is asked then."""
 
 
 def request_hash(body: Mapping[str, object]) -> str:

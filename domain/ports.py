@@ -416,6 +416,12 @@ class WorkflowNotifier(Protocol):
         """Signal each deposit's workflow that there is something to do, starting it if need be."""
         ...
 
+    async def mixes_moved(self, mix_ids: Sequence[str]) -> None:
+        """Signal each mix's workflow that a dole-out of its ended."""
+
+    async def mix_funded(self, mix_id: str, queue: str) -> None:
+        """Signal a mix's workflow that a deposit moved, starting it if need be."""
+
     async def purchases_moved(self, purchase_ids: Sequence[str]) -> None:
         """Do the same for each purchase's workflow."""
         ...

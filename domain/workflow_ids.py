@@ -24,6 +24,11 @@ CARD_REVIEW_ID = "card-review"
 KYC_WORKFLOW = "KycApplicationWorkflow"
 SWEEP_WORKFLOW = "SweepWorkflow"
 POCKET_TRANSFER_WORKFLOW = "PocketTransferWorkflow"
+MIX_MOVED_SIGNAL = "moved"
+MIX_WORKFLOW = "MixWorkflow"
+MIXER_CHECK_ID = "mixer-check"
+MIXER_QUEUES = "mixer-"
+"""How the task queues of mixers begin."""
 WEBHOOK_DELIVERY_WORKFLOW = "WebhookDeliveryWorkflow"
 WEBHOOK_DISPATCHER_ID = "webhook-dispatcher"
 SWEEP_NOW_SIGNAL = "sweep_now"
@@ -55,6 +60,16 @@ def deposit_workflow_id(deposit_id: str) -> str:
 def purchase_workflow_id(purchase_id: str) -> str:
     """Return the id of a purchase's workflow."""
     return f"purchase/{purchase_id}"
+
+
+def mix_workflow_id(mix_id: str) -> str:
+    """Return the id of a mix's workflow."""
+    return f"mix/{mix_id}"
+
+
+def mixer_queue(mixer_id: str) -> str:
+    """Return the task queue of one mixer's mixes."""
+    return f"{MIXER_QUEUES}{mixer_id}"
 
 
 def gateway_event_workflow_id(event_id: str) -> str:

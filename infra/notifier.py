@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from domain.deposits import DepositInput
 from domain.errors import WorkflowEngineUnavailableError
+from domain.mixing.messages import MixInput
 from domain.payouts import PayoutOutcome
 from domain.purchases import PurchaseInput
 from domain.webhooks import DeliveryInput
@@ -23,6 +24,8 @@ from domain.workflow_ids import (
     BATCH_MOVED_SIGNAL,
     DEPOSIT_MOVED_SIGNAL,
     DEPOSIT_WORKFLOW,
+    MIX_MOVED_SIGNAL,
+    MIX_WORKFLOW,
     PAYOUT_FINISHED_SIGNAL,
     PURCHASE_MOVED_SIGNAL,
     PURCHASE_WORKFLOW,
@@ -31,6 +34,7 @@ from domain.workflow_ids import (
     WEBHOOK_DELIVERY_WORKFLOW,
     chain_transaction_workflow_id,
     deposit_workflow_id,
+    mix_workflow_id,
     payout_run_workflow_id,
     payout_workflow_id,
     purchase_workflow_id,
@@ -90,6 +94,29 @@ class TemporalNotifier:
                     id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                     start_signal=PURCHASE_MOVED_SIGNAL,
                     static_summary=f"purchase {purchase_id}",
+                )
+            except RPCError as error:
+                raise WorkflowEngineUnavailableError from error
+
+    async def mixes_moved(self, mix_ids: Sequence[str]) -> None:
+        """Signal each mix's workflow that a dole-out of its ended."""
+        await asyncio.gather(
+            *(self._signal(mix_workflow_id(mix), MIX_MOVED_SIGNAL) for mix in mix_ids)
+        )
+
+    async def mix_funded(self, mix_id: str, queue: str) -> None:
+        """Signal a mix's workflow, starting it where none runs."""
+        async with self._gate:
+            try:
+                # A deposit may come, or be taken back, long after the mix's run has ended.
+                await self._client.start_workflow(
+                    MIX_WORKFLOW,
+                    MixInput(mix_id),
+                    id=mix_workflow_id(mix_id),
+                    task_queue=queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                    start_signal=MIX_MOVED_SIGNAL,
+                    static_summary=f"mix {mix_id}",
                 )
             except RPCError as error:
                 raise WorkflowEngineUnavailableError from error

@@ -7,9 +7,9 @@ against these classes.
 """
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, TypeAdapter, field_validator
+from pydantic import Field, SecretStr, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _URLS = TypeAdapter(dict[str, Annotated[list[str], Field(min_length=1)]])
@@ -45,7 +45,24 @@ class _WebhookProcess(_Process):
     )
 
 
-class ApiSettings(_WebhookProcess):
+class _MixingProcess(_WebhookProcess):
+    mixer_enabled: bool = Field(
+        default=False, description="Offer mixing to users with KYC level 2 and a second factor."
+    )
+    mixer_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that encrypt the trail of mixes, id:base64 of 32 bytes, newest first.",
+    )
+
+    @model_validator(mode="after")
+    def _check_mixing(self) -> Self:
+        if self.mixer_enabled and not (self.mixer_keys and self.mixer_keys.get_secret_value()):
+            msg = "Mixing needs STRONGROOM_MIXER_KEYS: its audit trail is never kept in the clear."
+            raise ValueError(msg)
+        return self
+
+
+class ApiSettings(_MixingProcess):
     """The HTTP API."""
 
     data_keys: SecretStr = Field(
@@ -123,7 +140,7 @@ class ApiSettings(_WebhookProcess):
     )
 
 
-class WorkerSettings(_WebhookProcess):
+class WorkerSettings(_MixingProcess):
     """Workers of the wallet, chain and gateways task queues."""
 
     chain_rpc_urls: SecretStr = Field(
@@ -148,6 +165,14 @@ class WorkerSettings(_WebhookProcess):
         description="It expires if the documents that were asked for do not come for this long.",
     )
 
+    mixer_audit_days: int = Field(
+        default=1_825, ge=1, description="The trail of a mix is purged after so many days."
+    )
+    mixer_check_interval: timedelta = Field(
+        default=timedelta(minutes=1),
+        gt=timedelta(0),
+        description="How often the books of mixers are compared.",
+    )
     stripe_api_key: SecretStr | None = Field(
         default=None, description="Stripe's secret or restricted key; unset: no card payments."
     )

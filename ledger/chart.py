@@ -81,6 +81,16 @@ def purchase_clearing(source: str) -> str:
     return f"purchases:clearing:{source}"
 
 
+def mix_owed(mix_id: str) -> str:
+    """Return the account of what came in for one mix and has not left yet."""
+    return f"mix:{mix_id}:owed"
+
+
+def mixer_fees(mixer_id: str) -> str:
+    """Return the account of the fees that one mixer earned."""
+    return f"mixer:{mixer_id}:fees"
+
+
 PURCHASE_PROCEEDS = "purchases:proceeds"
 """What customers paid for what they bought: ours."""
 

@@ -50,6 +50,8 @@ class Payout(SQLModel, table=True):
     """Its own, or that of its run."""
     is_captured: bool = False
     """Its part of the run's hold is in flight, or was; true only ever after."""
+    mix_id: str | None = Field(default=None, foreign_key="mix.id")
+    """The mix that it is a dole-out of; such a payout has no workflow of its own."""
     route: str = Route.PAYOUT
     """Between what it moves; all but the first are transfers to and from a user's pocket."""
     pocket_id: str | None = Field(default=None, foreign_key="chain_address.id")
@@ -94,6 +96,7 @@ class Payout(SQLModel, table=True):
             unique=True,
             postgresql_where=text("run_id IS NOT NULL"),
         ),
+        Index("payout_of_mix", "mix_id", postgresql_where=text("mix_id IS NOT NULL")),
         Index(
             "payout_retried_once",
             "retry_of",

@@ -106,5 +106,10 @@ async def move_all(
 def outcome_of(payout: Payout, *, txid: str | None = None) -> PayoutOutcome:
     """Return the payout's standing as workflows exchange it."""
     return PayoutOutcome(
-        payout.id, PayoutStatus(payout.status), payout.reason_code, txid, payout.run_id
+        payout.id,
+        PayoutStatus(payout.status),
+        payout.reason_code,
+        txid,
+        payout.run_id,
+        payout.mix_id,
     )

@@ -19,6 +19,9 @@ def payout_events(payouts: Iterable[Payout], status: PayoutStatus) -> list[Event
     told: list[Event] = []
     by_run: defaultdict[str, list[Payout]] = defaultdict(list)
     for payout in payouts:
+        if payout.mix_id is not None:
+            # A mix tells of itself.
+            continue
         if payout.run_id is None:
             told.append(_of_one(payout, status))
         elif status.is_final:

@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 from domain.errors import DatabaseUnavailableError
 from domain.workflow_ids import (
     CARD_REVIEW_ID,
+    MIXER_CHECK_ID,
     RATES_WORKFLOW_ID,
     WALLET_QUEUE,
     WEBHOOK_DISPATCHER_ID,
@@ -26,6 +27,7 @@ from models.wallets import BlockchainWallet, Chain
 from workflows.attributes import CHAIN_ID, attributes
 from workflows.card_review import CardReviewWorkflow
 from workflows.chain_watcher import ChainWatcherWorkflow, WatcherInput
+from workflows.mixer_check import MixerCheckWorkflow
 from workflows.payout_batcher import BatcherInput, PayoutBatcherWorkflow
 from workflows.rates import RatesWorkflow
 from workflows.sweep import SweepInput, SweepWorkflow
@@ -62,8 +64,10 @@ async def hot_wallets(database: Database) -> Sequence[BlockchainWallet]:
         await asyncio.sleep(RETRY_S)
 
 
-async def ensure_running(client: Client, database: Database) -> None:
+async def ensure_running(client: Client, database: Database, *, mixes: bool = False) -> None:
     """Start what never ends, unless it runs: for the whole, per chain, per hot wallet."""
+    if mixes:
+        await _until_started("mixers", partial(_start_mixer_check, client))
     await _until_started("the rates", partial(_start_rates, client))
     await _until_started("the review of card payments", partial(_start_review, client))
     await _until_started("webhooks", partial(_start_dispatcher, client))
@@ -109,6 +113,16 @@ async def _start_dispatcher(client: Client) -> None:
         task_queue=WALLET_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary="makes deliveries of events",
+    )
+
+
+async def _start_mixer_check(client: Client) -> None:
+    await client.start_workflow(
+        MixerCheckWorkflow.run,
+        id=MIXER_CHECK_ID,
+        task_queue=WALLET_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        static_summary="compares the books of mixers",
     )
 
 

@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from datetime import timedelta
 
     from activities.deposits import DepositActivities
+    from activities.mixing import MixNewsActivities
     from activities.purchases import PurchaseActivities
     from domain.deposits import DepositInput, DepositStanding, DepositStatus
     from domain.workflow_ids import DEPOSIT_WORKFLOW
@@ -58,6 +59,12 @@ class DepositWorkflow:
                 PurchaseActivities.tell,
                 standing.purchase_id,
                 **patient("have the purchase that it pays look"),
+            )
+        if standing.mix_id is not None:
+            await workflow.execute_activity_method(
+                MixNewsActivities.tell,
+                args=[standing.mix_id, str(standing.mix_queue)],
+                **patient("have the mix that it is for look"),
             )
         return standing
 

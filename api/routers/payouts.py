@@ -298,13 +298,18 @@ async def _operator_action(
     async with state.database.transaction() as session:
         payout = await payout_for(session, payout_id, user_id=None)
     await second_factor.require()
-    return OperatorAction(payout_id, principal.user_id, body.note, run_id=payout.run_id)
+    return OperatorAction(
+        payout_id, principal.user_id, body.note, run_id=payout.run_id, mix_id=payout.mix_id
+    )
 
 
 def _check_alone(payout: Payout) -> None:
     """Refuse to treat a line of a bulk payout as a payout of its own."""
     if payout.run_id is not None:
         msg = f"It is line {payout.line_number} of {payout.run_id}; that is where it is decided on."
+        raise PayoutStateError(msg)
+    if payout.mix_id is not None:
+        msg = f"It is a part of {payout.mix_id}; that is paused or held as a whole."
         raise PayoutStateError(msg)
 
 

@@ -22,9 +22,11 @@ from temporalio.converter import DataConverter
 
 from activities import watching
 from infra.processes import run_and_exit
+from tests.support.fake_mixer import FakeMixer
 from tests.support.fake_shop import FakeShop
 from tests.support.fakes import Books
 from tests.support.flows import flow_on
+from tests.support.mix_flows import MIX_SCENARIOS, mix_flow_on
 from tests.support.purchase_flows import PURCHASE_SCENARIOS, purchase_flow_on
 from tests.support.scenarios import SCENARIOS
 from tests.support.temporal import running_temporal
@@ -50,6 +52,13 @@ async def record() -> int:
                     asyncio.timeout(TIMEOUT_S),
                 ):
                     await _keep(await bought(shop))
+        for mixed in MIX_SCENARIOS:
+            if not names or mixed.__name__ in names:
+                async with (
+                    mix_flow_on(environment, FakeMixer()) as mixer,
+                    asyncio.timeout(TIMEOUT_S),
+                ):
+                    await _keep(await mixed(mixer))
     return 0
 
 

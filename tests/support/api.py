@@ -18,7 +18,9 @@ from infra.settings import ApiSettings
 from infra.temporal import connect
 
 
-def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> ApiSettings:
+def api_settings(
+    database_url: str = "postgresql://nobody@127.0.0.1:1/none", *, mixing: bool = False
+) -> ApiSettings:
     """Return settings that no environment variable changes."""
     return ApiSettings(
         database_url=SecretStr(database_url),
@@ -27,6 +29,8 @@ def api_settings(database_url: str = "postgresql://nobody@127.0.0.1:1/none") -> 
         data_keys=SecretStr(f"k1:{generate_key()}"),
         webhook_keys=SecretStr(f"k1:{generate_key()}"),
         public_url="http://api.example",
+        mixer_enabled=mixing,
+        mixer_keys=SecretStr(f"mixer-1:{generate_key()}") if mixing else None,
     )
 
 
@@ -53,7 +57,12 @@ async def opened_app(
     settings: ApiSettings, opener: StateOpener = open_state
 ) -> AsyncIterator[FastAPI]:
     """Yield an open application; to build one anew for each test would take most of its time."""
-    shape = (settings.upload_bytes_max, settings.codec_anonymous, settings.temporal_ui_url)
+    shape = (
+        settings.upload_bytes_max,
+        settings.codec_anonymous,
+        settings.temporal_ui_url,
+        settings.mixer_enabled,
+    )
     pooled = _IDLE[shape].pop() if _IDLE[shape] else _PooledApp(settings)
     pooled.settings, pooled.opener = settings, opener
     overrides = dict(pooled.app.dependency_overrides)

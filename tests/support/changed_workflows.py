@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.outgoing import OutgoingActivities
     from activities.purchases import CardActivities
     from domain.deposits import DepositInput, DepositStanding
+    from domain.mixing.messages import MixInput, MixStanding, MixStatus
     from domain.payouts import PayoutOutcome, PayoutRequest
     from domain.pockets import PocketStanding, PocketTransferRequest
     from domain.ports import SweepPlan
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
 
 from workflows.chain_transaction import ChainTransactionInput, ChainTransactionWorkflow
 from workflows.deposit import DepositWorkflow
+from workflows.mix import MixWorkflow
 from workflows.payout import PayoutWorkflow
 from workflows.pocket_transfer import PocketTransferWorkflow
 from workflows.purchase import PurchaseWorkflow
@@ -126,6 +128,25 @@ class HastyPocketTransfer(PocketTransferWorkflow):
     @override
     async def _await_change(self, standing: PocketStanding) -> None:
         self._move(standing.status)
+
+
+@workflow.defn(name="MixWorkflow")
+class HastyMix(MixWorkflow):
+    """Waits for nothing: it looks again at once."""
+
+    @workflow.init
+    def __init__(self, request: MixInput) -> None:
+        super().__init__(request)
+
+    @override
+    @workflow.run
+    async def run(self, request: MixInput) -> MixStatus:
+        return await super().run(request)
+
+    @override
+    async def _advance(self) -> MixStanding:
+        await super()._advance()
+        return await super()._advance()
 
 
 @workflow.defn(name="PurchaseWorkflow")

@@ -237,6 +237,8 @@ class TestApi:
             data_keys=secret,
             webhook_keys=secret,
             public_url="unused",
+            mixer_enabled=True,
+            mixer_keys=secret,
         )
         paths = create_app(settings).openapi()["paths"]
         served = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
@@ -261,8 +263,10 @@ class TestApi:
         assert named <= set(first_cells("metrics.md"))
 
 
-POSTING_RULES = constants("ledger/rules.py", "Posting", 1) | constants(
-    "ledger/pocket_rules.py", "Posting", 1
+POSTING_RULES = (
+    constants("ledger/rules.py", "Posting", 1)
+    | constants("ledger/pocket_rules.py", "Posting", 1)
+    | constants("ledger/mix_rules.py", "Posting", 1)
 )
 
 

@@ -13,7 +13,7 @@ from tests.support.identity import quick_passwords
 async def app(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
     """Yield the real application; no database listens, so whoever gets through meets a 503."""
     monkeypatch.setattr(services, "Passwords", quick_passwords)
-    async with opened_app(api_settings()) as opened:
+    async with opened_app(api_settings(mixing=True)) as opened:
         yield opened
 
 

@@ -33,6 +33,7 @@ SESSION = " 401 pass pass pass pass pass  403  403  403"
 WRITE = "   401 pass pass pass pass pass  403 pass  403"
 READ = "    401 pass pass pass pass pass pass  403  403"
 DEPOSIT = " 401 pass pass pass pass pass  403  403 pass"
+OWN = "     401  403  403  403  403 pass  403  403  403"
 OPERATE = " 401  403  403 pass  403  403  403  403  403"
 APPROVE = " 401  403 pass  403  403  403  403  403  403"
 STAFF = "   401  403  403 pass pass pass pass  403  403"
@@ -117,6 +118,20 @@ TABLE = {
     "POST /v1/payout-runs/{run_id}/lines/{number}/retries": WRITE,
     "POST /v1/payout-runs/{run_id}/approvals":  " 401  403 pass  403  403  403  403  403  403",
     "POST /v1/payout-runs/{run_id}/rejections": " 401  403 pass  403  403  403  403  403  403",
+    "GET /v1/mixers":               READ,
+    "POST /v1/mixers":              OWN,
+    "GET /v1/mixers/{mixer_id}":    READ,
+    "POST /v1/mixers/{mixer_id}/draining": OWN,
+    "POST /v1/mixers/{mixer_id}/removal": OWN,
+    "POST /v1/mixes":               WRITE,
+    "GET /v1/mixes":                READ,
+    "GET /v1/mixes/{mix_id}":       READ,
+    "POST /v1/mixes/{mix_id}/cancellation": WRITE,
+    "POST /v1/mixes/{mix_id}/pause": WRITE,
+    "POST /v1/mixes/{mix_id}/resumption": WRITE,
+    "POST /v1/mixes/{mix_id}/hold": OPERATE,
+    "POST /v1/mixes/{mix_id}/hold/release": OPERATE,
+    "GET /v1/mixes/{mix_id}/audit": " 401  403  403 pass pass  403  403  403  403",
     "GET /v1/fees":                 READ,
     "GET /v1/address-book":         READ,
     "POST /v1/address-book":        SESSION,
@@ -208,6 +223,8 @@ PATH_VALUES = {
     "rescan_id": "rsc_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "quote_id": "quo_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "purchase_id": "pur_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "mixer_id": "mxr_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
+    "mix_id": "mix_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "chain_id": "eip155:1",
     "endpoint_id": "whe_01JD3ZQ6V9K3E8M5T2R7W4X1YB",
     "delivery_id": "whd_01JD3ZQ6V9K3E8M5T2R7W4X1YB",

@@ -1,0 +1,21 @@
+"""Deposits that a mix waits for; what becomes of them, ``mixers`` decides."""
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from models.deposits import ChainDeposit
+from models.mixing import Mix, Mixer
+
+
+async def mix_of(session: AsyncSession, deposit: ChainDeposit) -> tuple[str, str] | None:
+    """
+    Return the mix that this deposit is for, and its task queue, if it is for one.
+
+    Another asset at a mix's address is an ordinary deposit.
+    """
+    found = await session.exec(
+        select(Mix.id, Mixer.task_queue)
+        .join(Mixer, col(Mixer.id) == col(Mix.mixer_id))
+        .where(Mix.address_id == deposit.address_id, Mix.asset == deposit.asset)
+    )
+    return found.first()

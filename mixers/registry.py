@@ -1,0 +1,149 @@
+"""Mixers: made by owners, found by the hash of a deposit address, drained, then removed."""
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from domain.clock import Clock
+from domain.errors import (
+    InvalidMixerPolicyError,
+    MixerNotFoundError,
+    MixerStateError,
+    NoMixerError,
+    UnknownAssetError,
+)
+from domain.ids import MIXER, new_id
+from domain.mixing.messages import MixerStatus, MixStatus
+from domain.mixing.policy import MixerPolicy
+from domain.mixing.sharding import Ring
+from domain.workflow_ids import mixer_queue
+from models.mixing import Mix, Mixer
+from models.wallets import Asset
+
+FINAL = (
+    MixStatus.DONE,
+    MixStatus.EXPIRED,
+    MixStatus.REFUNDED,
+    MixStatus.CANCELLED,
+    MixStatus.REFUSED,
+)
+
+
+async def create_mixer(
+    session: AsyncSession,
+    *,
+    asset_code: str,
+    name: str,
+    policy: MixerPolicy,
+    by: str,
+    clock: Clock,
+) -> Mixer:
+    """
+    Add a mixer that takes new mixes at once.
+
+    Raises:
+        UnknownAssetError, InternalAssetError: As named.
+        InvalidMixerPolicyError: Its parts could not be paid out.
+    """
+    asset = await session.get(Asset, asset_code)
+    if asset is None or not asset.enabled:
+        msg = f"There is no asset {asset_code!r}."
+        raise UnknownAssetError(msg)
+    check_payable(asset, policy)
+    mixer_id, now = new_id(MIXER), clock.now()
+    mixer = Mixer(
+        id=mixer_id,
+        name=name,
+        chain_id=asset.home_chain_id,
+        asset=asset.code,
+        policy=policy.model_dump(mode="json"),
+        task_queue=mixer_queue(mixer_id),
+        status=MixerStatus.ACTIVE,
+        created_by=by,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(mixer)
+    await session.flush()
+    return mixer
+
+
+def check_payable(asset: Asset, policy: MixerPolicy) -> None:
+    """Pass for a policy whose parts are payouts that the asset allows."""
+    most = asset.payout_max_minor
+    is_dust = policy.dole_min_minor < asset.payout_min_minor
+    if is_dust or (most is not None and policy.dole_max_minor > most):
+        msg = "The denominations lie outside of what the asset lets be paid out."
+        raise InvalidMixerPolicyError(msg)
+    if policy.deposit_min_minor < asset.deposit_min_minor:
+        msg = "The smallest deposit lies below what the asset credits."
+        raise InvalidMixerPolicyError(msg)
+
+
+async def mixer_by_id(session: AsyncSession, mixer_id: str) -> Mixer:
+    """Return a mixer, or raise MixerNotFoundError."""
+    mixer = await session.get(Mixer, mixer_id)
+    if mixer is None:
+        raise MixerNotFoundError
+    return mixer
+
+
+async def list_mixers(session: AsyncSession, *, asset: str | None = None) -> Sequence[Mixer]:
+    """Return every mixer, of one asset or of all, oldest first."""
+    query = select(Mixer).order_by(col(Mixer.created_at), col(Mixer.id))
+    if asset is not None:
+        query = query.where(Mixer.asset == asset)
+    return (await session.exec(query)).all()
+
+
+async def mixer_for(session: AsyncSession, *, asset: str, address: str) -> Mixer:
+    """
+    Return the mixer that a deposit address belongs to, among those that take new mixes.
+
+    Raises:
+        NoMixerError: None does, of this asset.
+    """
+    found = await session.exec(
+        select(Mixer).where(Mixer.asset == asset, Mixer.status == MixerStatus.ACTIVE)
+    )
+    mixers = {mixer.id: mixer for mixer in found}
+    if not mixers:
+        raise NoMixerError
+    return mixers[Ring(mixers).mixer_of(address)]
+
+
+async def drain(session: AsyncSession, mixer_id: str, *, clock: Clock) -> Mixer:
+    """Take no new mixes from now on; a repeat answers the same. A removed one: MixerStateError."""
+    mixer = await _locked(session, mixer_id)
+    if mixer.status == MixerStatus.REMOVED:
+        msg = "The mixer is removed."
+        raise MixerStateError(msg)
+    mixer.status, mixer.updated_at = MixerStatus.DRAINING, clock.now()
+    return mixer
+
+
+async def remove(session: AsyncSession, mixer_id: str, *, clock: Clock) -> Mixer:
+    """
+    Remove a mixer that has drained. What comes late to its addresses is still looked after.
+
+    Raises:
+        MixerNotFoundError: There is none.
+        MixerStateError: It takes new mixes, or some of its mixes are not over.
+    """
+    mixer = await _locked(session, mixer_id)
+    left = await session.exec(
+        select(Mix.id).where(Mix.mixer_id == mixer_id, col(Mix.status).not_in(FINAL)).limit(1)
+    )
+    if mixer.status == MixerStatus.ACTIVE or left.first() is not None:
+        msg = "A mixer is drained before it is removed: it takes new mixes, or has some left."
+        raise MixerStateError(msg)
+    mixer.status, mixer.updated_at = MixerStatus.REMOVED, clock.now()
+    return mixer
+
+
+async def _locked(session: AsyncSession, mixer_id: str) -> Mixer:
+    mixer = await session.get(Mixer, mixer_id, with_for_update=True)
+    if mixer is None:
+        raise MixerNotFoundError
+    return mixer
