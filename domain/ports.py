@@ -1,8 +1,7 @@
 """
 What the core asks of the outside, as Protocols. Adapters and their fakes pass one contract test.
 
-A chain outlet holds no state and decides nothing: everything that must survive a crash (account
-nonces, raw bytes, what was seen) is in the database before or after the call.
+A chain outlet decides nothing and holds no state: what must survive a crash is in the database.
 """
 
 from collections.abc import Collection, Mapping, Sequence
