@@ -175,6 +175,7 @@ CREATE OR REPLACE FUNCTION ledger_is_clawback(rule text, code text) RETURNS bool
 LANGUAGE sql IMMUTABLE AS $$
     SELECT rule IN ('deposit_reversal', 'purchase_clawback', 'pocket_fix', 'mix_clawback')
        AND code ~ '^user:[^:]+:(available$|onchain:)'
+        OR rule = 'pocket_fix' AND code = 'conversions:stock'
 $$;
 
 REVOKE EXECUTE ON FUNCTION keep_mix(), keep_to_dole(), keep_mix_audit() FROM PUBLIC;
