@@ -75,13 +75,12 @@ class PostgresMixerChecker:
             found = [await _compared(session, mixer) for mixer in mixers]
         async with self._database.transaction() as session:
             for fault in found:
-                off = abs(fault.house_minor - fault.fees_minor - fault.owed_minor)
                 await session.execute(
                     update(Mixer)
                     .where(col(Mixer.id) == fault.mixer_id)
-                    .values(checked_at=self._clock.now(), imbalance_minor=off)
+                    .values(checked_at=self._clock.now(), imbalance_minor=fault.imbalance_minor)
                 )
-        faults = [fault for fault in found if _is_off(fault)]
+        faults = [fault for fault in found if fault.imbalance_minor]
         for fault in faults:
             logger.critical("the house of a mixer is out of balance: %s", fault)
         return faults
@@ -92,10 +91,6 @@ class PostgresMixerChecker:
             return await purge(session, now=self._clock.now())
 
 
-def _is_off(fault: MixerFault) -> bool:
-    return fault.house_minor != fault.fees_minor + fault.owed_minor or bool(fault.mixes)
-
-
 async def _compared(session: AsyncSession, mixer: Mixer) -> MixerFault:
     rows = (await session.execute(_MIXES, {"mixer_id": mixer.id})).all()
     return MixerFault(
@@ -104,4 +99,5 @@ async def _compared(session: AsyncSession, mixer: Mixer) -> MixerFault:
         fees_minor=await account_balance(session, chart.mixer_fees(mixer.id), mixer.asset),
         owed_minor=sum(int(row.owed_minor) for row in rows),
         mixes=tuple(row.id for row in rows if row.owed_minor != row.due_minor),
+        misplaced_minor=sum(int(abs(row.owed_minor - row.due_minor)) for row in rows),
     )

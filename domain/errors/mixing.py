@@ -2,7 +2,6 @@
 
 from domain.errors.base import (
     ConflictError,
-    InvariantError,
     NotAllowedError,
     NotFoundError,
     RequestError,
@@ -61,9 +60,3 @@ class BelowMinimumError(RequestError):
     """The amount is below what the mixer takes."""
 
     code, http_status, title = "below_minimum", 422, "Below the mixer's minimum"
-
-
-class MixerImbalanceError(InvariantError):
-    """A mixer's house does not hold what it owes and the fees it earned."""
-
-    code, title = "mixer_imbalance", "Mixer's house is out of balance"

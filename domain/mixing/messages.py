@@ -153,3 +153,10 @@ class MixerFault:
     """By the ledger."""
     mixes: tuple[str, ...] = ()
     """Those whose own account does not hold what is planned for them."""
+    misplaced_minor: int = 0
+    """By how much those are off, all differences taken together."""
+
+    @property
+    def imbalance_minor(self) -> int:
+        """By how much the mixer is off; what one mix has of another's counts too."""
+        return max(abs(self.house_minor - self.fees_minor - self.owed_minor), self.misplaced_minor)
