@@ -101,8 +101,8 @@ class TestPayoutByCommandLine:
         monkeypatch.setenv("STRONGROOM_WALLET_KEYS", f"{stack.site.secrets.wallet_keys},{new}")
         back = await line.ok("keys", "rotate")
 
-        # The key of the EVM wallet, and the seed of each of the two chains.
-        assert (first["resealed"], back["resealed"]) == (3, 3)
+        # The keys of the wallets on chains with accounts, and the seed of each of the three chains.
+        assert (first["resealed"], back["resealed"]) == (5, 5)
 
     async def test_shows_help_for_every_command(self) -> None:
         for command in (

@@ -147,5 +147,5 @@ async def test_the_crash_suite_would_notice_a_wrong_count(books: Books) -> None:
     await books.tamper(f"UPDATE limit_usage SET amount_minor = 99 WHERE key = {key}")  # noqa: S608
     async with books.owner.transaction() as session:
         (note,) = await miscounted(session)
-    assert "1 payouts of 99 ETH; there are 1 of 100" in note
+    assert "1 of payout of 99 ETH; there are 1 of 100" in note
     await books.tamper(f"UPDATE limit_usage SET amount_minor = 100 WHERE key = {key}")  # noqa: S608
