@@ -4,7 +4,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up nodes test check fmt lock bench contracts crash soak clean
+.PHONY: help setup demo up nodes test check fmt lock bench contracts long crash soak clean
 ARGS ?=
 PARALLEL ?= -n 3 --dist=loadfile --no-loadscope-reorder
 BIN := .venv/bin
@@ -29,7 +29,7 @@ up: setup ## Start the local stack and keep it running until Ctrl-C
 nodes: setup ## Fetch the nodes that tests run against, once, into the cache
 	@$(BIN)/python -m devnet.litecoin_node
 
-test: check nodes ## Run the checks, then every test
+test: check nodes ## Run the checks, then every test but the long ones
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 check: setup ## Lint, formatting, types, layers, sizes
@@ -51,6 +51,9 @@ bench: setup ## Run the benchmarks
 
 contracts: setup ## Compile the contracts into contracts/artifacts
 	$(BIN)/python -m contracts.compile
+
+long: setup nodes ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 crash: setup ## Kill every process at every step and compare the books
 	$(BIN)/python -m tests.faults.crash $(ARGS)

@@ -78,8 +78,14 @@ class EvmNode:
         block_time_s: str | None,
         chain_id: int = 31337,
         log: Path,
+        state_interval_s: int = 1,
     ) -> None:
-        """Take where to keep the chain; without a block time a block is mined per transaction."""
+        """
+        Take where to keep the chain; without a block time a block is mined per transaction.
+
+        What was mined within the state interval is lost when the node is killed.
+        """
+        self._state_interval_s = state_interval_s
         self.port = port
         self.log = log
         self.chain_id = chain_id
@@ -106,7 +112,7 @@ class EvmNode:
             # would make up most of the state file.
             "--hardfork": "cancun",
             "--state": str(self._state),
-            "--state-interval": "1",
+            "--state-interval": str(self._state_interval_s),
             "--prune-history": str(STATES_KEPT),
         }
         if self._block_time_s is not None:

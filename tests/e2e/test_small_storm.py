@@ -1,4 +1,4 @@
-"""A small storm on every run; ``make crash`` is the large one."""
+"""A small storm; ``make crash`` is the large one."""
 
 import tempfile
 from pathlib import Path
@@ -10,6 +10,7 @@ from tests.faults.storm import RUN_LINES, VICTIMS, WORKERS, storm
 from tests.faults.units import Load
 
 
+@pytest.mark.long
 class TestSmallStorm:
     # Each kill costs seconds, and a busy machine doubles them.
     @pytest.mark.timeout(600)

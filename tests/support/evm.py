@@ -38,7 +38,12 @@ def free_port() -> int:
 
 @contextmanager
 def running_node(
-    folder: Path, *, port: int | None = None, block_time_s: str | None = None, chain_id: int = 31337
+    folder: Path,
+    *,
+    port: int | None = None,
+    block_time_s: str | None = None,
+    chain_id: int = 31337,
+    state_interval_s: int = 1,
 ) -> Iterator[EvmNode]:
     """Yield a node that keeps its chain in this folder; it is killed afterwards."""
     node = EvmNode(
@@ -47,6 +52,7 @@ def running_node(
         block_time_s=block_time_s,
         chain_id=chain_id,
         log=folder / "evm.log",
+        state_interval_s=state_interval_s,
     )
     node.prepare_state()
     with node.log.open("ab") as log:
@@ -140,7 +146,8 @@ class EvmWorld:
 @pytest.fixture(scope="session")
 def evm_node() -> Iterator[EvmNode]:
     folder = Path(tempfile.mkdtemp(prefix="strongroom-evm-"))
-    with running_node(folder) as node:
+    # Nobody starts it again, and what it writes grows with every test.
+    with running_node(folder, state_interval_s=3_600) as node:
         yield node
     shutil.rmtree(folder, ignore_errors=True)
 
