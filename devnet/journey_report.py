@@ -87,7 +87,7 @@ async def print_statement(journey: Journey, out: Console) -> bool:
     statement = await _answer(journey.user, f"/v1/statements/{month}")
     table = Table(title=f"{journey.user.name}'s statement of {month}, in minor units")
     for heading in ("asset", "where", "opening", "in", "out", "closing", "lines"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for s in statement["sections"]:
         cells = (s["opening"], s["total_in"], s["total_out"], s["closing"], str(s["lines"]))
         table.add_row(s["asset"], s["chain_id"] or OFF_CHAIN, *cells)
