@@ -1,6 +1,7 @@
 """A new user's way through every unit over HTTP, down to the last unit of the statement."""
 
 import io
+import re
 from collections import Counter
 
 import pytest
@@ -60,13 +61,18 @@ async def _forbid_purchases_to_the_unverified(stack: Stack) -> None:
 
 
 async def _check_pdf(journey: Journey) -> None:
-    """Every amount, and every closing balance, is on the pages."""
+    """The pages show every amount with its sign, and every closing balance, and no other."""
     pages = read_pages(await statement_files(journey.user, "csv"))
     files = await statement_files(journey.user, "pdf")
-    text = "\n".join(p.extract_text() for file in files for p in PdfReader(io.BytesIO(file)).pages)
-    for place, page in pages.items():
-        for minor in (*page.lines, page.closing_minor):
-            assert _shown(place, minor) in text, (place, minor)
+    texts = ["\n".join(p.extract_text() for p in PdfReader(io.BytesIO(f)).pages) for f in files]
+    assert Counter(re.findall(r"(?<!\S)[+-][0-9.]+(?!\S)", " ".join(texts))) == Counter(
+        ("+" if minor > 0 else "-") + _shown(place, minor)
+        for place, page in pages.items()
+        for minor in page.lines
+    )
+    assert Counter(re.findall(r"Closing balance\s+([0-9.]+)", texts[-1])) == Counter(
+        _shown(place, page.closing_minor) for place, page in pages.items()
+    )
 
 
 def _shown(place: Place, minor: int) -> str:
