@@ -45,6 +45,9 @@ def up(
     metrics_port: MetricsPort = Ports().metrics,
     workers: Annotated[int, typer.Option(min=1, max=7, help="Worker processes.")] = 1,
     block_time: Annotated[str, typer.Option(help="Seconds per block of the chains.")] = "3",
+    mixing: Annotated[
+        bool, typer.Option("--mixing", help="Switch mixing on, with mixers.")
+    ] = False,
 ) -> None:
     """Start PostgreSQL, Temporal, the chains' nodes, workers, signer and API; Ctrl-C stops."""
     ports = Ports(
@@ -64,6 +67,7 @@ def up(
         ports=ports,
         workers=(None,) * workers,
         block_time_s=block_time,
+        mixing=mixing,
         prepare=fill,
     )
     run_and_exit(partial(run_up, options, console=Console(stderr=True)))

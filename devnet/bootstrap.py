@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from sqlmodel import col, select
 
+from devnet.mixers import add_mixers
 from devnet.rich_uncle import RichUncle
 from devnet.services import Service
 from devnet.site import EVM_CHAIN_ID, JOBCOIN_CHAIN
@@ -54,6 +55,15 @@ BITCOIN = AssetEntry(
     sweep_min_minor=10_000,
 )
 """Small deposits are credited after one confirmation, others later."""
+
+ETHER_ENTRY = AssetEntry(
+    code=ETHER,
+    chain_id=CHAIN,
+    kind=AssetKind.NATIVE,
+    decimals=ETHER_DECIMALS,
+    name="Ether",
+    payout_fee_minor=ETHER_UNIT // 10_000,
+)
 
 JOBCOIN = AssetEntry(
     code=JOB,
@@ -103,6 +113,10 @@ LIMITS = LimitsDocument(
 """Shows what there is, and stands in nobody's way."""
 
 
+MIXED_WAIT_MS = 2_000
+"""Where there are mixers: a part waits for others no longer than until the next slot."""
+
+
 async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 15) -> None:
     """Add chain, assets and policy to the stack's database, and the token to its chain."""
     site = stack.site
@@ -110,38 +124,18 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
     database = Database(site.database_url())
     try:
         disperse_address = await _disperse_address(database, RichUncle(site.evm_url))
+        chains = [evm_chain(confirmations_min, bump_after_s, disperse_address)]
+        assets = [ETHER_ENTRY, *OFF_CHAIN]
+        if stack.has(Service.BITCOIN):
+            chains.append(bitcoin_chain(confirmations_min, bump_after_s))
+            assets.append(BITCOIN)
+        if stack.has(Service.JOBCOIN):
+            chains.append(jobcoin_chain(confirmations_min, bump_after_s))
+            assets.append(JOBCOIN)
+        if site.mixing:
+            chains = [c.model_copy(update={"economy_wait_ms": MIXED_WAIT_MS}) for c in chains]
         async with database.transaction() as session:
-            chain = ChainEntry(
-                id=CHAIN,
-                family="evm",
-                name="development chain",
-                native_asset=ETHER,
-                confirmations_min=confirmations_min,
-                max_fee_ceiling_minor=500 * 10**9,
-                bump_after_s=bump_after_s,
-                sweep_interval_s=5,
-                batch_size=20,
-                outputs_max=100,
-                disperse_address=disperse_address,
-            )
-            ether = AssetEntry(
-                code=ETHER,
-                chain_id=CHAIN,
-                kind=AssetKind.NATIVE,
-                decimals=ETHER_DECIMALS,
-                name="Ether",
-                payout_fee_minor=ETHER_UNIT // 10_000,
-            )
-            await apply_catalog(
-                session,
-                Catalog(chains=(chain,), assets=(ether, *OFF_CHAIN)),
-            )
-            if stack.has(Service.BITCOIN):
-                bitcoin = bitcoin_chain(confirmations_min, bump_after_s)
-                await apply_catalog(session, Catalog(chains=(bitcoin,), assets=(BITCOIN,)))
-            if stack.has(Service.JOBCOIN):
-                jobcoin = jobcoin_chain(confirmations_min, bump_after_s)
-                await apply_catalog(session, Catalog(chains=(jobcoin,), assets=(JOBCOIN,)))
+            await apply_catalog(session, Catalog(chains=tuple(chains), assets=tuple(assets)))
             known = await session.get(Asset, TOKEN)
             written = await session.exec(
                 select(Policy.version).where(col(Policy.created_by).is_not(None))
@@ -149,6 +143,8 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
             has_policy = written.first() is not None
             has_rates = bool(await table_versions(session, before=None, limit=1))
             has_limits = (await current_limits(session)).document.limits != ()
+        if site.mixing:
+            await _add_mixers(stack, database)
         if known is None:
             await _add_token(database, RichUncle(site.evm_url))
         if not has_policy:
@@ -164,6 +160,17 @@ async def fill(stack: Stack, *, confirmations_min: int = 3, bump_after_s: int = 
         await database.close()
 
 
+async def _add_mixers(stack: Stack, database: Database) -> None:
+    """Add mixers of every coin that the stack has: three of Jobcoin, one of each other."""
+    found = {ETHER: (ETHER_UNIT // 1_000, 1)}
+    if stack.has(Service.BITCOIN):
+        found[BTC] = (BTC_UNIT // 100, 1)
+    if stack.has(Service.JOBCOIN):
+        found[JOB] = (JOB_UNIT, 3)
+    for asset, (unit_minor, count) in found.items():
+        await add_mixers(database, asset, unit_minor=unit_minor, count=count)
+
+
 def rate_table(stack: Stack) -> RateTableDocument:
     """Return what the local stack sells: ITD, for what it has."""
     pairs: list[dict[str, object]] = [
@@ -175,6 +182,25 @@ def rate_table(stack: Stack) -> RateTableDocument:
         bitcoin = {"pay_asset": BTC, "buy_asset": ITD, "symbol": "BTC-USD", "spread_bps": 100}
         pairs.append(bitcoin)
     return parse_rate_table({"pairs": pairs})
+
+
+def evm_chain(
+    confirmations_min: int, bump_after_s: int, disperse_address: str | None
+) -> ChainEntry:
+    """Return the EVM chain of the local stack."""
+    return ChainEntry(
+        id=CHAIN,
+        family="evm",
+        name="development chain",
+        native_asset=ETHER,
+        confirmations_min=confirmations_min,
+        max_fee_ceiling_minor=500 * 10**9,
+        bump_after_s=bump_after_s,
+        sweep_interval_s=5,
+        batch_size=20,
+        outputs_max=100,
+        disperse_address=disperse_address,
+    )
 
 
 def bitcoin_chain(confirmations_min: int, bump_after_s: int) -> ChainEntry:

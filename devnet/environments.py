@@ -28,6 +28,7 @@ def api_environment(site: Site) -> dict[str, str]:
         **_common(site, role="strongroom_api"),
         "STRONGROOM_DATA_KEYS": site.secrets.data_keys,
         **_webhooks(site),
+        **_mixing(site),
         "STRONGROOM_PUBLIC_URL": site.api_url,
         "STRONGROOM_TEMPORAL_UI_URL": site.temporal_ui_url,
         # The UI beside it shows payloads without a login: the machine is the boundary here.
@@ -43,6 +44,8 @@ def worker_environment(site: Site, *, metrics_port: int) -> dict[str, str]:
         **_common(site, role="strongroom_worker"),
         "STRONGROOM_CHAIN_RPC_URLS": json.dumps(site.rpc_urls),
         **_webhooks(site),
+        **_mixing(site),
+        "STRONGROOM_MIXER_CHECK_INTERVAL": "PT2S",
         "STRONGROOM_METRICS_ADDRESS": f"{LOOPBACK}:{metrics_port}",
         "STRONGROOM_STRIPE_API_KEY": site.secrets.stripe_api_key,
         "STRONGROOM_STRIPE_API_URL": site.stripe_url,
@@ -110,6 +113,15 @@ def _webhooks(site: Site) -> dict[str, str]:
         "STRONGROOM_WEBHOOK_KEYS": site.secrets.webhook_keys,
         # Receivers of a developer's stack are on the developer's machine.
         "STRONGROOM_WEBHOOK_LOOPBACK": "true",
+    }
+
+
+def _mixing(site: Site) -> dict[str, str]:
+    if not site.mixing:
+        return {}
+    return {
+        "STRONGROOM_MIXER_ENABLED": "true",
+        "STRONGROOM_MIXER_KEYS": site.secrets.mixer_keys,
     }
 
 

@@ -5,35 +5,27 @@ Only what comes from outside is not the API's: somebody pays coins to an address
 card, and an operator had made the approver.
 """
 
-import asyncio
-import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any
 
 import httpx
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from cli.client import ApiProblem
+from devnet.asking import approve, call, get, until, verify
 from devnet.bootstrap import BTC, BTC_UNIT, CHAIN, ETHER, ETHER_UNIT, ITD, ITD_UNIT, USD
 from devnet.bulk import asset_of
 from devnet.environments import PUBLISHABLE_KEY
 from devnet.errors import StackError
 from devnet.funding import send
-from devnet.people import ScriptedUser, insist, with_code
+from devnet.people import ScriptedUser
 from devnet.reconcile import on_chain_minor
 from devnet.site import Site
 from domain.deposits import DepositStatus
-from domain.errors import AlreadyDecidedError, KycApplicationStateError
-from domain.kyc import KycStatus
 from domain.payouts import PayoutStatus
 from domain.purchases import PurchaseStatus
-
-PATIENCE_S = 90.0
-POLL_S = 0.3
 
 CARD_CENTS = 100_00
 COINS_MINOR = BTC_UNIT // 100
@@ -75,12 +67,7 @@ class Journey:
 
     async def verify_identity(self) -> None:
         """Apply for KYC level 1; the approver grants it."""
-        application = await self._post("/v1/kyc/applications", _application(self.user))
-        path = f"/v1/kyc/applications/{application['id']}"
-        seen = await self._until(self.approver, path, lambda a: a["status"] == KycStatus.IN_REVIEW)
-        body = {"revision": seen["revision"], "note": None}
-        await self._approve(path, body)
-        await self._until(self.user, "/v1/kyc", lambda kyc: kyc["level"] == 1)
+        await verify(self.user, self.approver, level=1)
         self.said.append(f"{self.approver.name} granted KYC level 1 to {self.user.name}")
 
     async def buy(
@@ -91,8 +78,8 @@ class Journey:
         quote = await self._post("/v1/quotes", {**question, "amount": str(pay_minor)})
         purchase = await self._post("/v1/purchases", {"quote_id": quote["id"]})
         path = f"/v1/purchases/{purchase['id']}"
-        await pay(await self._until(self.user, path, _is_payable))
-        done = await self._until(self.user, path, lambda p: p["status"] == PurchaseStatus.COMPLETED)
+        await pay(await until(self.user, path, _is_payable))
+        done = await until(self.user, path, lambda p: p["status"] == PurchaseStatus.COMPLETED)
         self.expected[ITD, None].append(int(quote["buy_amount"]))
         self.said.append(
             f"{done['id']}: {quote['buy_amount']} of {ITD} for {pay_minor} of {pay_asset}"
@@ -102,11 +89,11 @@ class Journey:
     async def send_to_friend(self) -> None:
         """Send to the friend's handle; the friend has it at once."""
         handle = f"{self.friend.name}_{self.friend.user_id[-6:]}".lower()
-        await self._call(self.friend, "PUT", "/v1/handles/me", {"handle": handle})
+        await call(self.friend, "PUT", "/v1/handles/me", {"handle": handle})
         body = {"to": f"@{handle}", "asset": ITD, "amount": str(SENT_MINOR), "note": "for lunch"}
         transfer = await self._post("/v1/transfers", body, needs_code=True)
         self.expected[ITD, None].append(-SENT_MINOR)
-        shown = await self._get(self.friend, f"/v1/transfers/{transfer['id']}")
+        shown = await get(self.friend, f"/v1/transfers/{transfer['id']}")
         self.said.append(
             f"{transfer['id']}: {shown['amount']} of {ITD} from {self.user.name} to @{handle}"
         )
@@ -116,7 +103,7 @@ class Journey:
         address = await self._post("/v1/deposit-addresses", {"asset": ETHER, "label": "savings"})
         ether = await asset_of(self.site, ETHER)
         txid = await send(self.site, ether, address["address"], RECEIVED_MINOR)
-        await self._until(self.user, "/v1/deposits", lambda page: _is_credited(page, txid))
+        await until(self.user, "/v1/deposits", lambda page: _is_credited(page, txid))
         self.expected[ETHER, None].append(RECEIVED_MINOR)
         self.said.append(f"{RECEIVED_MINOR} of {ETHER} credited, from {txid}")
 
@@ -129,8 +116,8 @@ class Journey:
             msg = f"The balance does not show the freeze: {held}"
             raise StackError(msg)
         path = f"/v1/pocket-transfers/{transfer['id']}"
-        await self._approve(path, {"note": None})
-        done = await self._until(self.user, path, _is_settled)
+        await approve(self.approver, path, {"note": None})
+        done = await until(self.user, path, _is_settled)
         self.expected[ETHER, None].append(-FUNDED_MINOR - int(done["fee"]))
         self.expected[ETHER, CHAIN].append(FUNDED_MINOR)
         self.pocket_address = done["destination"]
@@ -144,7 +131,7 @@ class Journey:
         body = {"route": "redeem", "asset": ETHER, "amount": str(REDEEMED_MINOR)}
         transfer = await self._post("/v1/pocket-transfers", body, needs_code=True)
         path = f"/v1/pocket-transfers/{transfer['id']}"
-        done = await self._until(self.user, path, _is_settled)
+        done = await until(self.user, path, _is_settled)
         network_fee_minor = before - REDEEMED_MINOR - await self.on_pocket_minor()
         self.expected[ETHER, CHAIN].append(-REDEEMED_MINOR - network_fee_minor)
         self.expected[ETHER, None].append(int(done["arrived"]))
@@ -156,7 +143,7 @@ class Journey:
         body = {"asset": ETHER, "amount": str(PAID_OUT_MINOR), "destination": destination}
         payout = await self._post("/v1/payouts", body, needs_code=True)
         path = f"/v1/payouts/{payout['id']}"
-        done = await self._until(self.user, path, _is_settled)
+        done = await until(self.user, path, _is_settled)
         self.expected[ETHER, None].append(-PAID_OUT_MINOR - int(done["fee"]))
         self.said.append(f"{payout['id']}: {PAID_OUT_MINOR} of {ETHER} to {destination}")
 
@@ -184,52 +171,11 @@ class Journey:
         )
 
     async def _balance(self, asset: str) -> dict[str, Any]:
-        wallet = await self._get(self.user, "/v1/wallets")
+        wallet = await get(self.user, "/v1/wallets")
         return next(dict(b) for b in wallet["balances"] if b["asset"] == asset)
 
-    async def _approve(self, path: str, body: object) -> None:
-        try:
-            await self._call(self.approver, "POST", f"{path}/approvals", body, needs_code=True)
-        except ApiProblem as problem:
-            # The answer of an earlier try was lost; the decision was not.
-            if problem.code not in (AlreadyDecidedError.code, KycApplicationStateError.code):
-                raise
-
     async def _post(self, path: str, body: object, *, needs_code: bool = False) -> dict[str, Any]:
-        return await self._call(self.user, "POST", path, body, needs_code=needs_code)
-
-    async def _call(
-        self, who: ScriptedUser, method: str, path: str, body: object, *, needs_code: bool = False
-    ) -> dict[str, Any]:
-        # The same way again is the same intent: what was done already is answered once more.
-        key = sha256(f"{who.user_id} {path} {body}".encode()).hexdigest()
-
-        def sent(code: str | None) -> Any:
-            return who.api.send(method, path, body, code=code, idempotency_key=key)
-
-        if needs_code:
-            return dict(await asyncio.to_thread(with_code, who.authenticator, sent))
-        return dict(await asyncio.to_thread(insist, lambda: sent(None)))
-
-    async def _get(self, who: ScriptedUser, path: str) -> dict[str, Any]:
-        return dict(await asyncio.to_thread(insist, lambda: who.api.get(path)))
-
-    async def _until(
-        self, who: ScriptedUser, path: str, is_done: Callable[[dict[str, Any]], bool]
-    ) -> dict[str, Any]:
-        """
-        Ask until the answer is as wanted.
-
-        Raises:
-            StackError: It was not in ``PATIENCE_S``.
-        """
-        deadline = time.monotonic() + PATIENCE_S
-        while not is_done(answer := await self._get(who, path)):
-            if time.monotonic() > deadline:
-                msg = f"After {PATIENCE_S:g} s {path} still answers {answer}"
-                raise StackError(msg)
-            await asyncio.sleep(POLL_S)
-        return answer
+        return await call(self.user, "POST", path, body, needs_code=needs_code)
 
 
 def _is_payable(purchase: dict[str, Any]) -> bool:
@@ -246,19 +192,6 @@ def _is_credited(page: dict[str, Any], txid: str) -> bool:
         deposit["txid"] == txid and deposit["status"] == DepositStatus.CREDITED
         for deposit in page["items"]
     )
-
-
-def _application(user: ScriptedUser) -> dict[str, Any]:
-    passport = {
-        "kind": "passport",
-        "file_name": "passport.pdf",
-        "sha256": sha256(user.user_id.encode()).hexdigest(),
-        "size_bytes": 120_000,
-        "issued_country": "CH",
-        "expires_on": "2999-01-01",
-    }
-    person = {"full_name": user.name.title(), "born_on": "1990-05-17", "residence_country": "CH"}
-    return {"level": 1, **person, "documents": [passport]}
 
 
 def _stranger(user: ScriptedUser) -> str:

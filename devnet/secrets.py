@@ -38,6 +38,7 @@ class Secrets:
     litecoin_rpc_password: str = field(default_factory=secrets.token_urlsafe)
     jobcoin_database_password: str = field(default_factory=secrets.token_urlsafe)
     jobcoin_mint_token: str = field(default_factory=secrets.token_urlsafe)
+    mixer_keys: str = field(default_factory=_keyring("mixer-1"))
     stripe_api_key: str = field(default_factory=lambda: f"sk_test_{secrets.token_hex(16)}")
     stripe_webhook_secret: str = field(default_factory=lambda: f"whsec_{secrets.token_hex(16)}")
 
@@ -49,6 +50,7 @@ REPLACEABLE = frozenset(
         "litecoin_rpc_password",
         "jobcoin_database_password",
         "jobcoin_mint_token",
+        "mixer_keys",
         "stripe_api_key",
         "stripe_webhook_secret",
     }

@@ -36,6 +36,8 @@ class Site:
     code_dir: Path = PROJECT_DIR
     """Where ``worker``, ``api`` and ``migrations`` are imported from."""
     log_level: str = "INFO"
+    mixing: bool = False
+    """Whether mixing is switched on; as everywhere, it is off unless asked for."""
 
     @cached_property
     def secrets(self) -> Secrets:

@@ -54,17 +54,25 @@ class Stack:
         prepare: Callable[["Stack"], Awaitable[None]] | None = None,
         code_dir: Path | None = None,
         log_level: str = "INFO",
+        mixing: bool = False,
     ) -> None:
         """
         Describe the stack; nothing is started yet.
 
         ``workers`` has one entry per worker process: its task queue, or None for all but signing.
         Without ``block_time_s`` the EVM node mines a block per transaction, and Bitcoin none.
+        ``mixing`` switches it on, which it is not otherwise.
         ``prepare`` is called when the servers run and the schema is there, before our own
         processes start.
         """
         place = {} if code_dir is None else {"code_dir": code_dir}
-        self.site = Site(state_dir=state_dir, ports=ports or Ports(), log_level=log_level, **place)
+        self.site = Site(
+            state_dir=state_dir,
+            ports=ports or Ports(),
+            log_level=log_level,
+            mixing=mixing,
+            **place,
+        )
         self._services = frozenset(services)
         self._workers = tuple(workers)
         self._block_time_s = block_time_s

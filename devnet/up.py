@@ -26,6 +26,7 @@ class UpOptions:
     workers: tuple[str | None, ...] = (None,)
     block_time_s: str | None = "3"
     log_level: str = "INFO"
+    mixing: bool = False
     services: frozenset[Service] = ALL_SERVICES
     prepare: Callable[[Stack], Awaitable[None]] | None = None
     """See ``Stack``; fills the catalog before the workers start."""
@@ -48,6 +49,7 @@ async def run_up(options: UpOptions, *, console: Console | None = None) -> int:
         prepare=options.prepare,
         code_dir=options.code_dir,
         log_level=options.log_level,
+        mixing=options.mixing,
     )
     stop = asyncio.create_task(stop_on_signals().wait())
     try:

@@ -19,7 +19,7 @@ from domain.mixing.policy import MixerPolicy
 from domain.mixing.sharding import Ring
 from domain.workflow_ids import mixer_queue
 from models.mixing import Mix, Mixer
-from models.wallets import Asset
+from models.wallets import Asset, Chain
 
 FINAL = (
     MixStatus.DONE,
@@ -36,7 +36,7 @@ async def create_mixer(
     asset_code: str,
     name: str,
     policy: MixerPolicy,
-    by: str,
+    by: str | None,
     clock: Clock,
 ) -> Mixer:
     """
@@ -50,7 +50,9 @@ async def create_mixer(
     if asset is None or not asset.enabled:
         msg = f"There is no asset {asset_code!r}."
         raise UnknownAssetError(msg)
+    chain = await session.get_one(Chain, asset.home_chain_id)
     check_payable(asset, policy)
+    check_slots(chain, policy)
     mixer_id, now = new_id(MIXER), clock.now()
     mixer = Mixer(
         id=mixer_id,
@@ -78,6 +80,13 @@ def check_payable(asset: Asset, policy: MixerPolicy) -> None:
         raise InvalidMixerPolicyError(msg)
     if policy.deposit_min_minor < asset.deposit_min_minor:
         msg = "The smallest deposit lies below what the asset credits."
+        raise InvalidMixerPolicyError(msg)
+
+
+def check_slots(chain: Chain, policy: MixerPolicy) -> None:
+    """Pass for slots that stay apart: a batch must not gather the parts of several."""
+    if policy.slot_s * 1000 < chain.economy_wait_ms:
+        msg = f"Parts wait {chain.economy_wait_ms} ms for others: a slot is no shorter than that."
         raise InvalidMixerPolicyError(msg)
 
 

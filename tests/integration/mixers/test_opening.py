@@ -203,3 +203,10 @@ class TestMixers:
         await house.books.execute("UPDATE asset SET deposit_min_minor = 5001")
         with pytest.raises(InvalidMixerPolicyError):
             await house.add_mixer()
+
+    async def test_have_slots_that_no_batch_gathers(self, house: MixHouse) -> None:
+        await house.books.execute("UPDATE chain SET economy_wait_ms = 600_001")
+        with pytest.raises(InvalidMixerPolicyError, match="a slot is no shorter"):
+            await house.add_mixer()
+        await house.books.execute("UPDATE chain SET economy_wait_ms = 600_000")
+        await house.add_mixer()
