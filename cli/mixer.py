@@ -43,6 +43,29 @@ def list_mixers(typer_context: typer.Context) -> None:
 
 
 @app.command()
+def books(typer_context: typer.Context) -> None:
+    """Show what each house has, owes and has earned (operators, auditors)."""
+    context = context_of(typer_context)
+    with context.api() as api:
+        mixers = api.get("/v1/mixers")["items"]
+        found = [api.get(f"/v1/mixers/{mixer['id']}/books") for mixer in mixers]
+        decimals = _all_decimals(api)
+    if context.is_json:
+        context.show({"items": found})
+        return
+    table = Table()
+    for heading in ("mixer", "asset", "house", "fees", "owed", "off by", "open mixes"):
+        table.add_column(heading, no_wrap=True)
+    for each in found:
+        amounts = (
+            format_units(int(each[name]), decimals=decimals[each["asset"]])
+            for name in ("house", "fees", "owed", "imbalance")
+        )
+        table.add_row(each["mixer_id"], each["asset"], *amounts, str(each["open_mixes"]))
+    context.out.print(table)
+
+
+@app.command()
 def create(
     typer_context: typer.Context,
     asset: Annotated[str, typer.Argument(help="Asset code, such as ETH.")],
@@ -120,7 +143,7 @@ def show(typer_context: typer.Context, mix_id: MixId) -> None:
     context = context_of(typer_context)
     with context.api() as api:
         m = api.get(f"/v1/mixes/{mix_id}")
-        decimals = _decimals(api, m["asset"])
+        decimals = _all_decimals(api).get(m["asset"], 0)
     if context.is_json:
         context.show(m)
         return
@@ -199,6 +222,5 @@ def _act(
     context.show(answer, f"{answer['mix_id']} is {answer['status']}.")
 
 
-def _decimals(api: ApiClient, asset: str) -> int:
-    found = {e["code"]: e["decimals"] for e in api.get("/v1/assets")["items"]}
-    return int(found.get(asset, 0))
+def _all_decimals(api: ApiClient) -> dict[str, int]:
+    return {e["code"]: int(e["decimals"]) for e in api.get("/v1/assets")["items"]}

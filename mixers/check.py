@@ -13,7 +13,7 @@ from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from domain.clock import Clock
-from domain.mixing.messages import MixerFault
+from domain.mixing.messages import MixerBooks
 from infra.database import Database
 from ledger import chart
 from ledger.queries import account_balance
@@ -67,12 +67,9 @@ class PostgresMixerChecker:
         self._database = database
         self._clock = clock
 
-    async def check(self) -> Sequence[MixerFault]:
+    async def check(self) -> Sequence[MixerBooks]:
         """Compare every mixer, note the result on it, and return those that are off."""
-        # One moment for all that is read: between two statements money would move.
-        async with self._database.snapshot() as session:
-            mixers = (await session.exec(select(Mixer).order_by(col(Mixer.id)))).all()
-            found = [await _compared(session, mixer) for mixer in mixers]
+        found = await all_books(self._database)
         async with self._database.transaction() as session:
             for fault in found:
                 await session.execute(
@@ -91,9 +88,18 @@ class PostgresMixerChecker:
             return await purge(session, now=self._clock.now())
 
 
-async def _compared(session: AsyncSession, mixer: Mixer) -> MixerFault:
+async def all_books(database: Database) -> Sequence[MixerBooks]:
+    """Return the books of every mixer, all as they are at one moment."""
+    # Between two statements money would move.
+    async with database.snapshot() as session:
+        mixers = (await session.exec(select(Mixer).order_by(col(Mixer.id)))).all()
+        return [await books_of(session, mixer) for mixer in mixers]
+
+
+async def books_of(session: AsyncSession, mixer: Mixer) -> MixerBooks:
+    """Return the books of a mixer; they are of one moment only in a snapshot."""
     rows = (await session.execute(_MIXES, {"mixer_id": mixer.id})).all()
-    return MixerFault(
+    return MixerBooks(
         mixer.id,
         house_minor=sum(int(row.house_minor) for row in rows),
         fees_minor=await account_balance(session, chart.mixer_fees(mixer.id), mixer.asset),

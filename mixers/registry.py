@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from sqlalchemy import func
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -106,6 +107,16 @@ async def list_mixers(session: AsyncSession, *, asset: str | None = None) -> Seq
     return (await session.exec(query)).all()
 
 
+async def count_open(session: AsyncSession, mixer_id: str) -> int:
+    """Return how many mixes of a mixer have not come to their end."""
+    found = await session.exec(
+        select(func.count(col(Mix.id))).where(
+            Mix.mixer_id == mixer_id, col(Mix.status).not_in(FINAL)
+        )
+    )
+    return found.one()
+
+
 async def mixer_for(session: AsyncSession, *, asset: str, address: str) -> Mixer:
     """
     Return the mixer that a deposit address belongs to, among those that take new mixes.
@@ -141,10 +152,7 @@ async def remove(session: AsyncSession, mixer_id: str, *, clock: Clock) -> Mixer
         MixerStateError: It takes new mixes, or some of its mixes are not over.
     """
     mixer = await _locked(session, mixer_id)
-    left = await session.exec(
-        select(Mix.id).where(Mix.mixer_id == mixer_id, col(Mix.status).not_in(FINAL)).limit(1)
-    )
-    if mixer.status == MixerStatus.ACTIVE or left.first() is not None:
+    if mixer.status == MixerStatus.ACTIVE or await count_open(session, mixer_id):
         msg = "A mixer is drained before it is removed: it takes new mixes, or has some left."
         raise MixerStateError(msg)
     mixer.status, mixer.updated_at = MixerStatus.REMOVED, clock.now()

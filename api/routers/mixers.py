@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Depends, Path, Query
 
-from api.dependencies import OwnerPrincipal, ReadPrincipal, SecondFactor, State
+from api.dependencies import OwnerPrincipal, ReadPrincipal, SecondFactor, State, require_role
 from api.problems import (
     BODY_PROBLEMS,
     SECOND_FACTOR_PROBLEMS,
@@ -12,7 +12,14 @@ from api.problems import (
     problem_responses,
 )
 from api.schemas.base import id_pattern
-from api.schemas.mixes import MixerBody, MixersView, MixerView, mixer_view
+from api.schemas.mixes import (
+    MixerBody,
+    MixerBooksView,
+    MixersView,
+    MixerView,
+    mixer_books_view,
+    mixer_view,
+)
 from api.schemas.payouts import AssetText
 from domain.errors import (
     InternalAssetError,
@@ -24,12 +31,16 @@ from domain.errors import (
     ValidationError,
 )
 from domain.ids import MIXER
+from identity.principals import Principal
+from mixers.check import books_of
+from mixers.registry import count_open, drain, mixer_by_id, remove
 from mixers.registry import create_mixer as make
-from mixers.registry import drain, mixer_by_id, remove
 from mixers.registry import list_mixers as all_mixers
+from models.identity import Role
 
 router = APIRouter(prefix="/v1/mixers", tags=["mixing"])
 
+Staff = Annotated[Principal, Depends(require_role(Role.OPERATOR, Role.AUDITOR))]
 MixerPath = Annotated[str, Path(pattern=id_pattern(MIXER))]
 _ONE = (*SESSION_PROBLEMS, MixerNotFoundError, ValidationError)
 _CHANGE = (*_ONE, *SECOND_FACTOR_PROBLEMS, RoleMissingError, MixerStateError)
@@ -85,6 +96,16 @@ async def get_mixer(mixer_id: MixerPath, principal: ReadPrincipal, state: State)
     del principal
     async with state.database.transaction() as session:
         return mixer_view(await mixer_by_id(session, mixer_id))
+
+
+@router.get("/{mixer_id}/books", responses=problem_responses(*_ONE, RoleMissingError))
+async def get_mixer_books(mixer_id: MixerPath, principal: Staff, state: State) -> MixerBooksView:
+    """Return what a mixer's house has, owes and has earned: house = fees + owed, at any moment."""
+    del principal
+    async with state.database.snapshot() as session:
+        mixer = await mixer_by_id(session, mixer_id)
+        books, open_mixes = await books_of(session, mixer), await count_open(session, mixer_id)
+    return mixer_books_view(mixer, books, open_mixes=open_mixes)
 
 
 @router.post("/{mixer_id}/draining", responses=problem_responses(*_CHANGE))

@@ -9,7 +9,14 @@ from api.schemas.base import Answer, StrictModel, UserIdText, id_pattern
 from api.schemas.payouts import AssetText
 from domain.events import Json
 from domain.ids import MIX, MIXER
-from domain.mixing.messages import DoleStatus, HoldKind, LotStatus, MixerStatus, MixStatus
+from domain.mixing.messages import (
+    DoleStatus,
+    HoldKind,
+    LotStatus,
+    MixerBooks,
+    MixerStatus,
+    MixStatus,
+)
 from domain.mixing.policy import ADDRESSES_MAX, MixerPolicy, parse_mixer_policy
 from domain.payouts import PayoutStatus
 from mixers.audit import AuditLine
@@ -69,6 +76,22 @@ class MixerView(Answer):
     status: MixerStatus
     policy: dict[str, int | bool]
     created_at: datetime
+
+
+class MixerBooksView(Answer):
+    """The house of a mixer: always, house = fees + owed; with nothing pending, house = fees."""
+
+    mixer_id: MixerIdText
+    asset: str
+    house: str = Field(description="What came in and has not left, in minor units.")
+    fees: str = Field(description="What the mixer earned.")
+    owed: str = Field(description="What is to be paid out yet.")
+    imbalance: str = Field(description="By how much it is off now; anything but 0 is a fault.")
+    misplaced_mixes: list[MixIdText] = Field(
+        description="Mixes whose own account does not hold what is planned for them."
+    )
+    open_mixes: int = Field(description="How many have not come to their end.")
+    checked_at: datetime | None = Field(description="When the scheduled check last looked.")
 
 
 class MixersView(Answer):
@@ -168,6 +191,21 @@ def mixer_view(mixer: Mixer) -> MixerView:
         status=MixerStatus(mixer.status),
         policy=mixer.policy,
         created_at=mixer.created_at,
+    )
+
+
+def mixer_books_view(mixer: Mixer, books: MixerBooks, *, open_mixes: int) -> MixerBooksView:
+    """Return a mixer's books as those who answer for it see them."""
+    return MixerBooksView(
+        mixer_id=mixer.id,
+        asset=mixer.asset,
+        house=str(books.house_minor),
+        fees=str(books.fees_minor),
+        owed=str(books.owed_minor),
+        imbalance=str(books.imbalance_minor),
+        misplaced_mixes=list(books.mixes),
+        open_mixes=open_mixes,
+        checked_at=mixer.checked_at,
     )
 
 

@@ -142,8 +142,8 @@ class MixAction:
 
 
 @dataclass(frozen=True)
-class MixerFault:
-    """What a check of one mixer's books found."""
+class MixerBooks:
+    """One mixer's books at one moment: always, house = fees + owed."""
 
     mixer_id: str
     house_minor: int

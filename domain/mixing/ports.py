@@ -6,7 +6,7 @@ from typing import Protocol
 from domain.mixing.messages import (
     MixAcceptance,
     MixAction,
-    MixerFault,
+    MixerBooks,
     MixRequest,
     MixStanding,
 )
@@ -47,7 +47,7 @@ class MixDesk(Protocol):
 class MixerChecker(Protocol):
     """Compares the books of mixers, and forgets what was kept for long enough."""
 
-    async def check(self) -> Sequence[MixerFault]:
+    async def check(self) -> Sequence[MixerBooks]:
         """Return the mixers whose house does not hold what it should, and note it."""
         ...
 

@@ -14,7 +14,7 @@ from domain.errors import MixStateError
 from domain.mixing.messages import (
     MixAcceptance,
     MixAction,
-    MixerFault,
+    MixerBooks,
     MixRequest,
     MixStanding,
     MixStatus,
@@ -157,7 +157,7 @@ class FakeMixerChecker:
     def __init__(self, mixer: FakeMixer) -> None:
         self._mixer = mixer
 
-    async def check(self) -> Sequence[MixerFault]:
+    async def check(self) -> Sequence[MixerBooks]:
         self._mixer.checks += 1
         return ()
 

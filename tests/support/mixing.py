@@ -16,7 +16,7 @@ from domain.ids import DEPOSIT, MIX, derived_id, new_id
 from domain.mixing.messages import (
     MixAcceptance,
     MixAction,
-    MixerFault,
+    MixerBooks,
     MixRequest,
     MixStanding,
     MixStatus,
@@ -218,7 +218,7 @@ class MixHouse:
     async def available(self, user_id: str = "u1") -> int:
         return await self.books.balance(chart.available(user_id))
 
-    async def faults(self) -> Sequence[MixerFault]:
+    async def faults(self) -> Sequence[MixerBooks]:
         return await self.checker.check()
 
     def act(self, mix: Mix, note: str = "because") -> MixAction:

@@ -57,6 +57,14 @@ class Office:
     async def get(self, mix_id: str, person: Person | None = None) -> dict[str, Any]:
         return dict((await self.bank.get(f"/v1/mixes/{mix_id}", person)).json())
 
+    async def books(self) -> tuple[object, ...]:
+        """Return what the house has, has earned, owes and is off by, and its open mixes."""
+        path = f"/v1/mixers/{self.mixer['id']}/books"
+        answer = (await self.bank.get(path, self.operator)).json()
+        assert answer["misplaced_mixes"] == []
+        names = ("house", "fees", "owed", "imbalance", "open_mixes")
+        return tuple(answer[name] for name in names)
+
     async def fund(self, mix_id: str, amount_minor: int) -> None:
         """Let the watcher see a deposit that is deep enough, and its workflow credit it."""
         async with self.bank.database.transaction() as session:
@@ -159,6 +167,7 @@ class TestMix:
         assert (found["received"], found["fee"]) == ("20000", "200")
         assert sum(int(dole["amount"]) for dole in found["doles"]) == 19_800
         assert found["hold"] == "review"  # one approver looks at payouts of so much
+        assert await office.books() == ("20000", "200", "19800", "0", 1)
 
         assert (await office.post(mix["id"], "hold/release", office.operator)).status_code == 200
         for what, paused in (("pause", True), ("resumption", False)):
@@ -172,6 +181,7 @@ class TestMix:
         assert {dole["address"] for dole in found["doles"]} == set(addresses(3))
         _, held = await office.bank.balances()
         assert held == 19_800
+        assert await office.books() == ("200", "200", "0", "0", 1)
 
         await self._refund_one(office, found["doles"][0])
 

@@ -121,6 +121,7 @@ TABLE = {
     "GET /v1/mixers":               READ,
     "POST /v1/mixers":              OWN,
     "GET /v1/mixers/{mixer_id}":    READ,
+    "GET /v1/mixers/{mixer_id}/books": " 401  403  403 pass pass  403  403  403  403",
     "POST /v1/mixers/{mixer_id}/draining": OWN,
     "POST /v1/mixers/{mixer_id}/removal": OWN,
     "POST /v1/mixes":               WRITE,

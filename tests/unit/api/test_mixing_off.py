@@ -34,7 +34,7 @@ async def off() -> AsyncIterator[httpx.AsyncClient]:
 
 class TestOff:
     def test_knows_every_route(self) -> None:
-        assert len(ROUTES) == 14
+        assert len(ROUTES) == 15
 
     @pytest.mark.parametrize(("method", "path"), ROUTES, ids=str)
     async def test_answers_404(self, off: httpx.AsyncClient, method: str, path: str) -> None:
