@@ -55,7 +55,7 @@ _MIXES = text("""
         FROM mix_dole o JOIN mix_lot l ON l.deposit_id = o.deposit_id
         WHERE o.mix_id = m.id
     ) p ON true
-    WHERE m.mixer_id = :mixer_id
+    WHERE m.mixer_id = :mixer_id AND m.status <> 'refused'
 """)
 
 

@@ -61,7 +61,9 @@ def _is_back(lot: MixLot, deposit: ChainDeposit) -> bool:
 
 
 async def deposits_of(session: AsyncSession, mix: Mix) -> Sequence[ChainDeposit]:
-    """Return what came to a mix's address, oldest first."""
+    """Return what came to a mix's address, oldest first; nothing of it is for a refused one."""
+    if mix.status == MixStatus.REFUSED:
+        return ()
     found = await session.exec(
         select(ChainDeposit)
         .where(
@@ -151,7 +153,7 @@ async def _decide(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
 
 async def _why_not(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPolicy) -> str | None:
     """Return why a deposit is not mixed; None where it is, and is counted against limits."""
-    if mix.is_cancelled or mix.status == MixStatus.REFUSED:
+    if mix.is_cancelled:
         return CANCELLED
     if deposit.seen_at > mix.expires_at and not policy.takes_late:
         return LATE

@@ -130,14 +130,17 @@ class MixHouse:
             return await session.get_one(Mix, mix_id)
 
     async def seen(self, mix: Mix, amount_minor: int) -> str:
+        return await self.arrived(mix.address_id, amount_minor, user_id=mix.user_id)
+
+    async def arrived(self, address_id: str, amount_minor: int, *, user_id: str = "u1") -> str:
         """Write a deposit as the watcher does that sees it in the pool."""
         async with self.books.owner.transaction() as session:
             deposit = ChainDeposit(
                 id=new_id(DEPOSIT),
                 chain_id=CHAIN,
-                address_id=mix.address_id,
-                user_id=mix.user_id,
-                asset=mix.asset,
+                address_id=address_id,
+                user_id=user_id,
+                asset="ETH",
                 txid=new_id("tx"),
                 position="native",
                 amount_minor=amount_minor,
@@ -148,7 +151,7 @@ class MixHouse:
             session.add(deposit)
             return deposit.id
 
-    async def confirm(self, deposit_id: str) -> None:
+    async def confirm(self, deposit_id: str, *, is_for_mix: bool = True) -> None:
         """Bury a deposit deep enough, and book it."""
         await self._change(
             deposit_id,
@@ -158,8 +161,8 @@ class MixHouse:
             missing_since=None,
         )
         standing = await self.deposits.advance(deposit_id)
-        assert standing.mix_id is not None
-        assert standing.mix_queue == self.mixer.task_queue
+        assert (standing.mix_id is not None) is is_for_mix
+        assert standing.mix_queue == (self.mixer.task_queue if is_for_mix else None)
 
     async def drop(self, deposit_id: str) -> None:
         """Let a reorg take a booked deposit."""
@@ -174,9 +177,9 @@ class MixHouse:
         await self.fund(mix, amount_minor)
         return await self.mix(mix.id)
 
-    async def fund(self, mix: Mix, amount_minor: int) -> str:
+    async def fund(self, mix: Mix, amount_minor: int, *, is_for_mix: bool = True) -> str:
         deposit_id = await self.seen(mix, amount_minor)
-        await self.confirm(deposit_id)
+        await self.confirm(deposit_id, is_for_mix=is_for_mix)
         await self.desk.advance(mix.id)
         return deposit_id
 

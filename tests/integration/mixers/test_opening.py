@@ -130,9 +130,23 @@ class TestRequests:
         await level_of(house, "u1", 1)
         refused = await house.open()
         mix = await house.mix(refused.mix_id)
-        await house.fund(mix, 20_000)
+        await house.fund(mix, 20_000, is_for_mix=False)
         assert await house.available() == 20_000
         assert (await house.mix(mix.id)).status == MixStatus.REFUSED
+
+    async def test_refused_for_what_came_before_give_nobody_that_again(
+        self, house: MixHouse
+    ) -> None:
+        request = await house.request()
+        early = await house.arrived(request.address_id, 20_000)
+        await house.confirm(early, is_for_mix=False)
+        assert (await house.desk.open(request)).reason_code == "invalid_address"
+        mix = await house.mix(request.mix_id)
+        await house.fund(mix, 70, is_for_mix=False)
+        assert await house.available() == 20_070
+        await house.drop(early)
+        await house.advance(mix)
+        assert (await house.available(), await house.owed(mix)) == (70, 0)
 
     async def test_ask_for_as_many_parts_as_the_smallest_deposit_makes(
         self, house: MixHouse
