@@ -244,8 +244,13 @@ async def _mixer(session: AsyncSession, request: MixRequest, *, locks: bool = Tr
 
 
 async def _check_address(session: AsyncSession, request: MixRequest, mixer: Mixer) -> None:
-    """Refuse a deposit address that is not the user's, or that anything came to or is for."""
-    row = await session.get(ChainAddress, request.address_id)
+    """
+    Refuse a deposit address that is not the user's, or that anything came to or is for.
+
+    It stays locked until the mix is there: a deposit that is written meanwhile waits for that, or
+    it would be credited as if there were no mix, and mixed as well.
+    """
+    row = await session.get(ChainAddress, request.address_id, with_for_update=True)
     is_theirs = (
         row is not None
         and (row.user_id, row.chain_id, row.asset) == (request.user_id, mixer.chain_id, mixer.asset)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from domain.errors import (
+    DatabaseUnavailableError,
     InvalidMixerPolicyError,
     MixerStateError,
     NoMixerError,
@@ -14,6 +15,7 @@ from domain.errors import (
 from domain.mixing.messages import MixerStatus, MixStatus
 from domain.mixing.sharding import Ring
 from domain.ports import Screened, ScreeningVerdict
+from mixers.opening import open_mix
 from mixers.registry import drain, list_mixers, mixer_for, remove
 from models.deposits import UserFreeze
 from models.limits import LimitsVersion
@@ -147,6 +149,22 @@ class TestRequests:
         await house.drop(early)
         await house.advance(mix)
         assert (await house.available(), await house.owed(mix)) == (70, 0)
+
+    async def test_keep_deposits_waiting_until_it_is_known_what_they_are_for(
+        self, house: MixHouse
+    ) -> None:
+        request = await house.request()
+        async with house.books.worker.transaction() as session:
+            await open_mix(session, request, request.addresses, clock=house.clock)
+            with pytest.raises(DatabaseUnavailableError):  # the lock is not to be had
+                await house.books.execute(
+                    "SET LOCAL lock_timeout = '100ms'",
+                    "INSERT INTO chain_deposit (id, chain_id, address_id, user_id, asset, txid,"  # noqa: S608
+                    " position, amount_minor, status, confirmations_required, is_coinbase,"
+                    " is_booked, credits, seen_at, updated_at)"
+                    f" VALUES ('dep_1', '{CHAIN}', '{request.address_id}', 'u1', 'ETH', 'tx_1',"
+                    " 'native', 20000, 'seen', 3, false, false, 0, now(), now())",
+                )
 
     async def test_ask_for_as_many_parts_as_the_smallest_deposit_makes(
         self, house: MixHouse
