@@ -107,7 +107,10 @@ async def cancel(work: Work, mix: Mix) -> None:
     deposits = {deposit.id: deposit for deposit in await deposits_of(work.session, mix)}
     for lot in await lots_of(work.session, mix.id):
         deposit = deposits[lot.deposit_id]
-        if lot.status == LotStatus.TAKEN and deposit.is_booked:
+        if _is_gone(lot, deposit):
+            # Now, or it would count as taken should it come back before anybody looks.
+            await _take_back(work, mix, lot, deposit)
+        elif lot.status == LotStatus.TAKEN:
             await _cancel_doles(work, lot)
             _return_fee(work, mix, lot, deposit)
             _refund(work, mix, deposit)

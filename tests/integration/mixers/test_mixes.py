@@ -201,6 +201,19 @@ class TestCancelling:
         with pytest.raises(MixStateError):
             await house.desk.cancel(mix.id)
 
+    async def test_gives_back_what_is_gone_for_a_moment(self, house: MixHouse) -> None:
+        mix = await house.opened()
+        deposit_id = await house.fund(mix, 20_000)
+        await house.drop(deposit_id)
+        await house.desk.cancel(mix.id)
+        await house.confirm(deposit_id)
+        await house.advance(mix)
+        assert (await house.available(), await house.owed(mix), await house.fees()) == (
+            20_000,
+            0,
+            0,
+        )
+
     async def test_makes_what_still_comes_the_balance(self, house: MixHouse) -> None:
         mix = await house.opened()
         deposit_id = await house.seen(mix, 20_000)
