@@ -22,12 +22,12 @@ from domain.errors import (
     StrongroomError,
 )
 from domain.mixing.messages import (
+    OPEN_STATUSES,
     HoldKind,
     MixAcceptance,
     MixAction,
     MixRequest,
     MixStanding,
-    MixStatus,
 )
 from domain.ports import AddressScreener
 from infra.database import Database
@@ -233,6 +233,6 @@ class PostgresMixDesk:
 
 
 def _check_open(mix: Mix) -> None:
-    if mix.status not in (MixStatus.AWAITING_FUNDS, MixStatus.CONFIRMING, MixStatus.MIXING):
+    if mix.status not in OPEN_STATUSES:
         msg = f"The mix is {mix.status}."
         raise MixStateError(msg)

@@ -122,8 +122,21 @@ async def cancel(work: Work, mix: Mix) -> None:
 
 async def _decide(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
     policy = parse_mixer_policy(mix.policy)
-    reason = await _why_not(work, mix, deposit, policy)
-    plan = None if reason else await _drawn(work, mix, deposit, policy)
+    addresses = await _addresses(work, mix)
+    # Where they are purged the mix was over long ago, and nobody knows any more where to pay it.
+    reason = await _why_not(work, mix, deposit, policy) if addresses else LATE
+    plan = (
+        None
+        if reason
+        else draw_plan(
+            deposit.amount_minor,
+            policy,
+            addresses=addresses,
+            parts_asked=mix.parts_asked,
+            from_at=work.clock.now(),
+            random=work.random,
+        )
+    )
     now = work.clock.now()
     lot = MixLot(
         deposit_id=deposit.id,
@@ -180,21 +193,13 @@ async def _why_not(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPol
     return None
 
 
-async def _drawn(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPolicy) -> MixPlan:
-    addresses = await work.session.exec(
+async def _addresses(work: Work, mix: Mix) -> Sequence[str]:
+    found = await work.session.exec(
         select(MixAddress.address)
         .where(MixAddress.mix_id == mix.id)
         .order_by(col(MixAddress.address_hash))
     )
-    known = [address for address in addresses if address is not None]
-    return draw_plan(
-        deposit.amount_minor,
-        policy,
-        addresses=known,
-        parts_asked=mix.parts_asked,
-        from_at=work.clock.now(),
-        random=work.random,
-    )
+    return [address for address in found if address is not None]
 
 
 async def _take(work: Work, mix: Mix, deposit: ChainDeposit, *, lot: MixLot, plan: MixPlan) -> None:

@@ -49,6 +49,10 @@ class MixStatus(StrEnum):
     """Never opened."""
 
 
+OPEN_STATUSES: Final = (MixStatus.AWAITING_FUNDS, MixStatus.CONFIRMING, MixStatus.MIXING)
+"""Where a mix is not over."""
+
+
 class LotStatus(StrEnum):
     """What became of one deposit of a mix."""
 

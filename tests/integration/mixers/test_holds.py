@@ -14,7 +14,7 @@ from models.deposits import UserFreeze
 from models.mixing import MixAddress, MixAudit
 from models.runs import AddressScreening
 from tests.support.books import CHAIN
-from tests.support.mixing import KEYS, MixHouse
+from tests.support.mixing import KEYS, MixHouse, age_trail
 
 
 class TestLegalHold:
@@ -152,7 +152,9 @@ class TestAuditTrail:
     async def test_is_purged_when_its_time_is_over(self, house: MixHouse) -> None:
         mix = await house.funded()
         await house.after(mix)
-        await _age(house)
+        await house.books.tamper("UPDATE payout SET status = 'settled'")
+        await house.advance(mix)
+        await age_trail(house)
         assert await house.checker.purge() > 0
         async with house.books.owner.transaction() as session:
             assert (await session.exec(select(MixAudit))).all() == []
@@ -163,10 +165,19 @@ class TestAuditTrail:
         again = await house.open(to=[p.destination for p in await house.payouts(mix)][:1])
         assert again.reason_code == "address_reused"
 
+    async def test_is_kept_while_the_mix_is_open(self, house: MixHouse) -> None:
+        mix = await house.opened()
+        await age_trail(house)
+        assert await house.checker.purge() == 0
+        await house.fund(mix, 20_000)
+        assert len(await house.doles(mix)) > 0
+        await age_trail(house)
+        assert await house.checker.purge() == 0
+
     async def test_is_kept_while_the_mix_is_held(self, house: MixHouse) -> None:
         mix = await house.funded()
         await house.desk.hold(house.act(mix))
-        await _age(house)
+        await age_trail(house)
         assert await house.checker.purge() == 0
         with pytest.raises(DBAPIError, match="is kept"):
             await house.books.execute("DELETE FROM mix_audit")
@@ -178,11 +189,6 @@ class TestAuditTrail:
         assert await house.checker.purge() == 0
         with pytest.raises(DBAPIError, match="is kept"):
             await house.books.execute("DELETE FROM mix_audit")
-
-
-async def _age(house: MixHouse) -> None:
-    """Let the time of every line be over, by the test's clock and by the database's."""
-    await house.books.tamper("UPDATE mix_audit SET keep_until = '2025-12-31'")
 
 
 class TestGuards:

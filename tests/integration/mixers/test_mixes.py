@@ -8,7 +8,7 @@ from domain.errors import MixStateError
 from domain.mixing.messages import DoleStatus, LotStatus, MixStatus
 from domain.payouts import PayoutStatus
 from models.limits import LimitsVersion
-from tests.support.mixing import WINDOW, MixHouse
+from tests.support.mixing import WINDOW, MixHouse, age_trail
 
 HOUR = timedelta(hours=1)
 
@@ -103,6 +103,15 @@ class TestExpiry:
         await house.after(mix, 2 * HOUR)
         await house.fund(mix, 20_000)
         assert (await house.mix(mix.id)).status == MixStatus.MIXING
+
+    async def test_of_addresses_that_are_purged_makes_it_the_balance(self, house: MixHouse) -> None:
+        house.mixer = await house.add_mixer(takes_late=True)
+        mix = await house.opened()
+        await house.after(mix, 2 * HOUR)
+        await age_trail(house)
+        assert await house.checker.purge() > 0
+        await house.fund(mix, 20_000)
+        assert await house.available() == 20_000
 
 
 class TestDoling:
