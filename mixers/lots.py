@@ -11,16 +11,22 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import BelowMinimumError, LimitExceededError, MixStateError
+from domain.errors import (
+    BelowMinimumError,
+    LimitExceededError,
+    MixingNotAllowedError,
+    MixStateError,
+)
 from domain.ids import DOLE, derived_id
 from domain.limits import Operation
-from domain.mixing.messages import DoleStatus, HoldKind, LotStatus, MixStatus
+from domain.mixing.messages import LEVEL_MIN, DoleStatus, HoldKind, LotStatus, MixStatus
 from domain.mixing.plan import MixPlan, draw_plan
 from domain.mixing.policy import MixerPolicy, parse_mixer_policy
 from domain.policy import requirement
 from ledger import mix_rules
 from limits.reservation import give_back, reserve
 from mixers.history import note
+from mixers.opening import level_of
 from mixers.work import Work, put_on_hold
 from models.deposits import ChainDeposit
 from models.mixing import Mix, MixAddress, MixDole, MixLot
@@ -173,10 +179,11 @@ async def _why_not(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPol
         return CANCELLED
     if deposit.seen_at > mix.expires_at and not policy.takes_late:
         return LATE
-    if deposit.amount_minor < policy.deposit_min_minor:
-        return BelowMinimumError.code
-    if deposit.amount_minor > policy.deposit_max_minor:
-        return ABOVE_MAXIMUM
+    if await level_of(work.session, mix.user_id) < LEVEL_MIN:
+        # Revoked since the mix was opened; the lower levels may have no limits of their own.
+        return MixingNotAllowedError.code
+    if reason := _out_of_bounds(deposit.amount_minor, policy):
+        return reason
     try:
         await reserve(
             work.session,
@@ -191,6 +198,12 @@ async def _why_not(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPol
     except LimitExceededError:
         return LimitExceededError.code
     return None
+
+
+def _out_of_bounds(amount_minor: int, policy: MixerPolicy) -> str | None:
+    if amount_minor < policy.deposit_min_minor:
+        return BelowMinimumError.code
+    return ABOVE_MAXIMUM if amount_minor > policy.deposit_max_minor else None
 
 
 async def _addresses(work: Work, mix: Mix) -> Sequence[str]:

@@ -59,13 +59,18 @@ async def check_allowed_user(session: AsyncSession, user_id: str) -> int:
         MixingNotAllowedError: The level is too low.
         WalletFrozenError: Nothing of theirs leaves.
     """
-    row = await session.get(KycLevel, user_id)
-    level = row.level if row else UNVERIFIED_LEVEL
+    level = await level_of(session, user_id)
     if level < LEVEL_MIN:
         msg = f"Mixing takes KYC level {LEVEL_MIN}; yours is {level}."
         raise MixingNotAllowedError(msg)
     await check_not_frozen(session, user_id)
     return level
+
+
+async def level_of(session: AsyncSession, user_id: str) -> int:
+    """Return the KYC level that a user has now."""
+    row = await session.get(KycLevel, user_id)
+    return row.level if row else UNVERIFIED_LEVEL
 
 
 async def canonical_addresses(

@@ -1,8 +1,8 @@
 """
 What is said about mixes between API, workflows and the database, and the policy on deposits.
 
-- *In time* is what was seen before the mix expired. It is mixed, if its amount is within the
-  mixer's bounds and its user's limits, each deposit by itself.
+- *In time* is what was seen before the mix expired. It is mixed, if its user still has the level,
+  and its amount is within the mixer's bounds and its user's limits, each deposit by itself.
 - *Late* is mixed too where the mixer's policy takes it.
 - Everything else, and what was paid in for a mix that is given up, is the user's plain balance.
 - What the chain takes back before it was paid out is not paid out; what was paid out by then is

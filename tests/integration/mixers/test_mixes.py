@@ -8,7 +8,7 @@ from domain.errors import MixStateError
 from domain.mixing.messages import DoleStatus, LotStatus, MixStatus
 from domain.payouts import PayoutStatus
 from models.limits import LimitsVersion
-from tests.support.mixing import WINDOW, MixHouse, age_trail
+from tests.support.mixing import WINDOW, MixHouse, age_trail, level_of
 
 HOUR = timedelta(hours=1)
 
@@ -54,6 +54,16 @@ class TestTaking:
         assert (await house.available(), await house.owed(mix)) == (amount, 0)
         standing = await house.after(mix, 2 * HOUR)
         assert (standing.status, standing.wake_at) == (MixStatus.REFUNDED, None)
+
+    async def test_gives_what_a_user_without_the_level_pays_in_to_the_balance(
+        self, house: MixHouse
+    ) -> None:
+        mix = await house.opened()
+        await level_of(house, "u1", 1)
+        await house.fund(mix, 20_000)
+        (lot,) = await house.lots(mix)
+        assert (lot.status, lot.reason_code) == (LotStatus.REFUNDED, "mixing_not_allowed")
+        assert await house.available() == 20_000
 
     async def test_counts_against_the_limits(self, house: MixHouse) -> None:
         async with house.books.owner.transaction() as session:
