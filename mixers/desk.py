@@ -180,7 +180,8 @@ class PostgresMixDesk:
         """Go on; what became due meanwhile leaves at moments that are drawn anew."""
         async with self._database.transaction() as session:
             mix = await locked_mix(session, mix_id)
-            _check_open(mix)
+            if mix.paused_at is None:
+                _check_open(mix)
             work = self._work(session)
             if mix.paused_at is not None:
                 mix.paused_at = None

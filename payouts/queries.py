@@ -12,6 +12,7 @@ from domain.payouts import OPEN_STATUSES, PayoutStatus
 from domain.pockets import Route
 from infra.paging import Page, paged
 from models.chain_transactions import ChainAttempt, ChainBatch, ChainHead, ChainTransaction
+from models.mixing import Mix
 from models.payouts import ApprovalDecision, Payout, PayoutEvent
 from models.wallets import Asset, Chain
 from payouts.approvals import decisions_on
@@ -42,6 +43,8 @@ class PayoutDetail:
     is_denied: bool = False
     """Screening denies its destination; no batch takes it."""
     offer: Offer | None = None
+    is_stopped: bool = False
+    """The mix that it is a part of is paused or held; no batch takes it."""
 
     @property
     def confirmations(self) -> int:
@@ -87,7 +90,15 @@ async def payout_detail(
         head=await session.get(ChainHead, payout.chain_id),
         is_denied=payout.status in OPEN_STATUSES and bool(await denied_among(session, [payout])),
         offer=await _offer(session, row) if row else None,
+        is_stopped=await _is_stopped(session, payout),
     )
+
+
+async def _is_stopped(session: AsyncSession, payout: Payout) -> bool:
+    if payout.mix_id is None:
+        return False
+    mix = await session.get_one(Mix, payout.mix_id)
+    return mix.hold_kind is not None or mix.paused_at is not None
 
 
 async def _offer(session: AsyncSession, row: ChainTransaction) -> Offer | None:

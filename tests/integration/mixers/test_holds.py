@@ -1,11 +1,14 @@
 """Holds, freezes and screening stop a mix; the audit trail tells of it; the check notices theft."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from domain.errors import InvariantError, MixStateError
 from domain.mixing.messages import HoldKind, MixStatus
+from domain.payouts import PayoutStatus
 from domain.ports import ScreeningVerdict
 from infra.keyring import Keyring
 from ledger import chart, rules
@@ -13,7 +16,7 @@ from mixers.audit import read_trail
 from models.deposits import UserFreeze
 from models.mixing import MixAddress, MixAudit
 from models.runs import AddressScreening
-from tests.support.books import CHAIN
+from tests.support.books import CHAIN, HOT
 from tests.support.mixing import KEYS, MixHouse, age_trail
 
 
@@ -28,6 +31,24 @@ class TestLegalHold:
         assert all(dole.due_at > lifted_at for dole in await house.doles(mix))
         await house.after(mix)
         assert len(await house.payouts(mix)) == len(await house.doles(mix))
+
+    async def test_keeps_parts_that_were_released_and_wait_to_be_sent(
+        self, house: MixHouse
+    ) -> None:
+        mix = await house.funded()
+        await house.after(mix)
+        await house.desk.hold(house.act(mix))
+        house.clock.advance(timedelta(minutes=2))
+        assert (
+            await house.books.log.claim(chain_id=CHAIN, wallet_address=HOT, claim_key="while held")
+            is None
+        )
+        await house.desk.release_hold(house.act(mix))
+        batch_id = await house.books.claim()
+        await house.books.runner.prepare(batch_id)
+        await house.desk.hold(house.act(mix))
+        await house.books.log.allocate(batch_id)
+        assert {p.status for p in await house.payouts(mix)} == {PayoutStatus.READY}
 
     async def test_lets_nothing_be_given_back(self, house: MixHouse) -> None:
         mix = await house.opened()

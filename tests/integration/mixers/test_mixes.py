@@ -8,6 +8,9 @@ from domain.errors import MixStateError
 from domain.mixing.messages import DoleStatus, LotStatus, MixStatus
 from domain.payouts import PayoutStatus
 from models.limits import LimitsVersion
+from payouts.explain import explain
+from payouts.queries import payout_detail
+from tests.support.books import CHAIN, HOT
 from tests.support.mixing import WINDOW, MixHouse, age_trail, level_of
 
 HOUR = timedelta(hours=1)
@@ -257,6 +260,23 @@ class TestPausing:
         await house.after(mix)
         assert len(await house.payouts(mix)) == len(doles)
 
+    async def test_keeps_parts_that_were_released_and_wait_to_be_sent(
+        self, house: MixHouse
+    ) -> None:
+        mix = await house.funded()
+        await house.after(mix)
+        await house.desk.pause(mix.id)
+        house.clock.advance(timedelta(minutes=2))
+        waiting = await house.books.log.claim(
+            chain_id=CHAIN, wallet_address=HOT, claim_key="while paused"
+        )
+        assert waiting is None
+        (payout, *_) = await house.payouts(mix)
+        assert await _waits_for(house, payout.id) == "mix"
+        await house.desk.resume(mix.id)
+        assert await _waits_for(house, payout.id) == "batch"
+        assert await house.books.claim()
+
     async def test_is_nothing_for_a_mix_that_is_over(self, house: MixHouse) -> None:
         mix = await house.opened()
         await house.desk.cancel(mix.id)
@@ -310,3 +330,9 @@ class TestReorgs:
         assert await house.faults() == []
         await house.advance(mix)
         assert (await house.available(), await house.owed(mix)) == (0, 0)
+
+
+async def _waits_for(house: MixHouse, payout_id: str) -> str | None:
+    async with house.api.transaction() as session:
+        detail = await payout_detail(session, payout_id, user_id="u1")
+        return (await explain(session, detail, now=house.clock.now())).waiting_for
