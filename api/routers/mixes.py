@@ -160,8 +160,7 @@ async def list_mixes(
 @router.get("/{mix_id}", responses=problem_responses(*_ONE))
 async def get_mix(mix_id: MixPath, principal: ReadPrincipal, state: State) -> MixDetailView:
     """Return a mix with where it is paid in, what is paid where, and its history."""
-    user_id = None if principal.has_role(*STAFF) else principal.user_id
-    return await _detail(state, mix_id, user_id)
+    return await _detail(state, mix_id, own_mixes_of(principal))
 
 
 @router.post("/{mix_id}/cancellation", responses=problem_responses(*_ACT))
@@ -229,6 +228,11 @@ async def read_audit(mix_id: MixPath, principal: Reader, state: State) -> MixAud
         lines = await read_trail(session, state.mixer_keys, mix_id)
     logger.warning("%s read the audit trail of %s", principal.user_id, mix_id)
     return MixAuditTrailView(items=[audit_view(line) for line in lines])
+
+
+def own_mixes_of(principal: Principal) -> str | None:
+    """Return whose mixes alone the caller may see among everybody's payouts; None for all."""
+    return None if principal.has_role(*STAFF) else principal.user_id
 
 
 async def _own(state: AppState, mix_id: str, principal: Principal) -> Mix:

@@ -249,6 +249,35 @@ class TestMix:
         listed = await office.bank.get("/v1/mixes?scope=all", office.operator)
         assert [item["id"] for item in listed.json()["items"]] == [mix["id"]]
 
+    async def test_shows_its_parts_to_no_admin_who_does_not_see_mixes(self, office: Office) -> None:
+        mix = (await office.open()).json()
+        await office.fund(mix["id"], 5_000)
+        await until(lambda: _is(office, mix["id"], lambda m: m["status"] == "mixing"))
+        if (await office.get(mix["id"]))["hold"]:
+            await office.post(mix["id"], "hold/release", office.operator)
+        office.bank.clock.advance(timedelta(hours=2))
+        await TemporalNotifier(office.bank.state.temporal).mixes_moved([mix["id"]])
+        await until(lambda: _is(office, mix["id"], lambda m: int(m["doled"]) > 0))
+        payout_id = (await office.get(mix["id"]))["doles"][0]["payout_id"]
+
+        ones = [f"/v1/payouts/{payout_id}", f"/v1/payouts/{payout_id}/explain"]
+        ones.append(f"/v1/transactions/{payout_id}")
+        approver = await office.bank.person("anna", Role.APPROVER)
+        for person, lists in ((approver, ["payouts"]), (office.owner, ["payouts", "transactions"])):
+            for path in ones:
+                assert (await office.bank.get(path, person)).status_code == 404, path
+            for name in lists:
+                listed = await office.bank.get(f"/v1/{name}?scope=all", person)
+                assert payout_id not in listed.text
+            exported = await office.bank.get("/v1/transactions/export?scope=all", office.owner)
+            assert exported.status_code == 200
+            assert payout_id not in exported.text
+        for person in (office.operator, office.bank.customer):
+            for path in ones:
+                assert (await office.bank.get(path, person)).status_code == 200, path
+        listed = await office.bank.get("/v1/transactions?scope=all", office.operator)
+        assert payout_id in listed.text
+
     async def test_repeated_is_the_same_and_another_is_refused(self, office: Office) -> None:
         headers = {"Idempotency-Key": "k"}
         body = {"asset": "ETH", "addresses": list(addresses(2))}
