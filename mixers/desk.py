@@ -202,6 +202,9 @@ class PostgresMixDesk:
         """
         Let a held mix go on; what became due meanwhile leaves at moments that are drawn anew.
 
+        Or give it back: what screening or the policy will not let out would be held again and
+        again.
+
         Raises:
             MixStateError: Nobody holds it.
         """
@@ -212,10 +215,20 @@ class PostgresMixDesk:
                 raise MixStateError(msg)
             work = self._work(session)
             mix.hold_kind = mix.held_at = mix.held_by = None
-            await redraw_overdue(work, mix)
-            await note(session, mix, clock=self._clock, detail="no longer held")
+            detail = "no longer held"
+            if action.gives_back:
+                await lots.give_up(work, mix)
+                detail = "given back by an operator"
+            else:
+                await redraw_overdue(work, mix)
+            await note(session, mix, clock=self._clock, detail=detail)
             self._trail.write(
-                session, mix.id, "hold_lifted", by=action.operator_id, why=action.note
+                session,
+                mix.id,
+                "hold_lifted",
+                by=action.operator_id,
+                why=action.note,
+                gives_back=action.gives_back,
             )
             return await self._finish(work, mix)
 

@@ -109,6 +109,16 @@ async def cancel(work: Work, mix: Mix) -> None:
     if doles.first() is not None or mix.status == MixStatus.DONE:
         msg = "A part of the mix has left; it cannot be given up any more."
         raise MixStateError(msg)
+    await give_up(work, mix)
+    work.trail.write(work.session, mix.id, "cancelled")
+
+
+async def give_up(work: Work, mix: Mix) -> None:
+    """
+    Make what has not left of a mix its user's balance, and let nothing more leave.
+
+    The fee is given back of a deposit of which nothing has left.
+    """
     mix.is_cancelled = True
     deposits = {deposit.id: deposit for deposit in await deposits_of(work.session, mix)}
     for lot in await lots_of(work.session, mix.id):
@@ -117,13 +127,20 @@ async def cancel(work: Work, mix: Mix) -> None:
             # Now, or it would count as taken should it come back before anybody looks.
             await _take_back(work, mix, lot, deposit)
         elif lot.status == LotStatus.TAKEN:
-            await _cancel_doles(work, lot)
-            _return_fee(work, mix, lot, deposit)
-            _refund(work, mix, deposit)
-            _untake(mix, lot)
-            await _mark(work, lot, LotStatus.REFUNDED, reason_code=CANCELLED)
-            await give_back(work.session, deposit.id)
-    work.trail.write(work.session, mix.id, "cancelled")
+            await _give_up_lot(work, mix, lot, deposit)
+
+
+async def _give_up_lot(work: Work, mix: Mix, lot: MixLot, deposit: ChainDeposit) -> None:
+    planned_minor = await _cancel_doles(work, lot)
+    if planned_minor == lot.amount_minor - lot.fee_minor:
+        _return_fee(work, mix, lot, deposit)
+        _refund(work, mix, deposit)
+        _untake(mix, lot)
+        await _mark(work, lot, LotStatus.REFUNDED, reason_code=CANCELLED)
+        await give_back(work.session, deposit.id)
+    elif planned_minor:
+        # Parts of it have left, so it stays taken. Should its chain take it back, all is owed.
+        _refund(work, mix, deposit, amount_minor=planned_minor)
 
 
 async def _decide(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
@@ -293,7 +310,10 @@ async def _cancel_doles(work: Work, lot: MixLot) -> int:
     return sum(int(amount_minor) for (amount_minor,) in cancelled)
 
 
-def _refund(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
+def _refund(
+    work: Work, mix: Mix, deposit: ChainDeposit, *, amount_minor: int | None = None
+) -> None:
+    """Make a deposit its user's balance, as a whole or what is left of it."""
     work.postings.append(
         mix_rules.mix_refund(
             deposit_id=deposit.id,
@@ -301,7 +321,7 @@ def _refund(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
             mix_id=mix.id,
             user_id=mix.user_id,
             asset=mix.asset,
-            amount_minor=deposit.amount_minor,
+            amount_minor=deposit.amount_minor if amount_minor is None else amount_minor,
             at=work.clock.now(),
         )
     )

@@ -27,6 +27,7 @@ from api.schemas.mixes import (
     MixDetailView,
     MixHoldBody,
     MixOutcomeView,
+    MixReleaseBody,
     MixView,
     audit_view,
     mix_detail_view,
@@ -208,15 +209,19 @@ async def hold_mix(
 @router.post("/{mix_id}/hold/release", responses=problem_responses(*_HOLD))
 async def release_mix(
     mix_id: MixPath,
-    body: MixHoldBody,
+    body: MixReleaseBody,
     principal: Operator,
     second_factor: SecondFactor,
     state: State,
 ) -> MixOutcomeView:
-    """Let a held mix go on; what became due meanwhile leaves at moments that are drawn anew."""
+    """
+    Let a held mix go on; what became due meanwhile leaves at moments that are drawn anew.
+
+    With `gives_back` what has not left becomes its user's balance instead, and nothing more leaves.
+    """
     mix = await _any(state, mix_id)
     await second_factor.require()
-    action = MixAction(mix.id, principal.user_id, body.note)
+    action = MixAction(mix.id, principal.user_id, body.note, body.gives_back)
     return _outcome(await state.mix_workflows.release_hold(action, mix.mixer_id))
 
 

@@ -143,6 +143,8 @@ class MixAction:
     mix_id: str
     operator_id: str
     note: str
+    gives_back: bool = False
+    """With the end of a hold: what has not left is its user's balance, and nothing more leaves."""
 
 
 @dataclass(frozen=True)

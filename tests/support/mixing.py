@@ -224,8 +224,8 @@ class MixHouse:
     async def faults(self) -> Sequence[MixerBooks]:
         return await self.checker.check()
 
-    def act(self, mix: Mix, note: str = "because") -> MixAction:
-        return MixAction(mix.id, "a1", note)
+    def act(self, mix: Mix, note: str = "because", *, gives_back: bool = False) -> MixAction:
+        return MixAction(mix.id, "a1", note, gives_back)
 
     async def _change(self, deposit_id: str, **values: Any) -> None:
         async with self.books.owner.transaction() as session:

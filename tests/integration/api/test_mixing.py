@@ -219,6 +219,18 @@ class TestMix:
         after, _ = await office.bank.balances()
         assert after - before == 20_000
 
+    async def test_held_is_given_back_by_an_operator(self, office: Office) -> None:
+        before, _ = await office.bank.balances()
+        mix = (await office.open()).json()
+        await office.fund(mix["id"], 20_000)
+        await until(lambda: _is(office, mix["id"], lambda m: m["hold"] == "review"))
+        path, body = f"/v1/mixes/{mix['id']}/hold/release", {"note": "no", "gives_back": True}
+        assert (await office.bank.send("POST", path, body=body)).status_code == 403
+        given = await office.bank.send("POST", path, person=office.operator, body=body)
+        assert given.json()["status"] == "cancelled", given.text
+        after, _ = await office.bank.balances()
+        assert after - before == 20_000
+
     async def test_needs_a_second_factor(self, office: Office) -> None:
         answer = await office.bank.send(
             "POST",

@@ -114,6 +114,54 @@ class TestOwnHolds:
         assert await house.payouts(mix) == []
 
 
+class TestGivingBack:
+    async def test_gives_what_screening_lets_never_leave(self, house: MixHouse) -> None:
+        mix = await house.funded()
+        doles = await house.doles(mix)
+        await house.after(mix, doles[0].due_at - house.clock.now())
+        left = sum(p.amount_minor for p in await house.payouts(mix))
+        await house.desk.hold(house.act(mix))
+        standing = await house.desk.release_hold(house.act(mix, gives_back=True))
+        # The part that has left is still on its way.
+        assert standing.status == MixStatus.MIXING
+        assert (await house.owed(mix), await house.fees()) == (0, 200)
+        assert await house.available() == 19_800 - left
+        assert await house.faults() == []
+        await house.after(mix)
+        assert sum(p.amount_minor for p in await house.payouts(mix)) == left
+        # What still comes is not mixed, and nothing is given back again.
+        await house.fund(mix, 20_000)
+        assert await house.available() == 39_800 - left
+        with pytest.raises(MixStateError):
+            await house.desk.release_hold(house.act(mix, gives_back=True))
+        assert (await house.desk.cancel(mix.id)).status == MixStatus.MIXING
+        assert await house.available() == 39_800 - left
+
+    async def test_gives_the_fee_too_where_nothing_has_left(self, house: MixHouse) -> None:
+        mix = await house.funded(20_070)
+        await house.desk.hold(house.act(mix))
+        standing = await house.desk.release_hold(house.act(mix, gives_back=True))
+        assert standing.status == MixStatus.CANCELLED
+        assert (await house.available(), await house.fees()) == (20_070, 0)
+
+    async def test_of_what_the_chain_takes_back_is_a_debt(self, house: MixHouse) -> None:
+        mix = await house.opened()
+        deposit_id = await house.fund(mix, 20_000)
+        doles = await house.doles(mix)
+        await house.after(mix, doles[0].due_at - house.clock.now())
+        left = sum(p.amount_minor for p in await house.payouts(mix))
+        await house.desk.hold(house.act(mix))
+        await house.desk.release_hold(house.act(mix, gives_back=True))
+        await house.drop(deposit_id)
+        assert await house.faults() == []
+        await house.advance(mix)
+        assert (await house.available(), await house.owed(mix), await house.fees()) == (-left, 0, 0)
+        await house.confirm(deposit_id)
+        assert await house.faults() == []
+        await house.advance(mix)
+        assert await house.available() == 20_000 - left
+
+
 class TestFreezes:
     async def test_keep_parts_where_they_are_until_lifted(self, house: MixHouse) -> None:
         mix = await house.funded()
