@@ -98,16 +98,22 @@ async def canonical_addresses(
 
 
 async def _check_unused(session: AsyncSession, chain_id: str, addresses: Sequence[str]) -> None:
-    """Refuse what our books have seen before: it leads to whoever it was seen with."""
+    """
+    Refuse what our books have seen before: it leads to whoever it was seen with.
+
+    On another chain of the family, too: an address there is the same key's.
+    """
+    family = select(Chain.family).where(Chain.id == chain_id).scalar_subquery()
+    chains = select(Chain.id).where(Chain.family == family)
     given = select(MixAddress.mix_id).where(
-        MixAddress.chain_id == chain_id,
+        col(MixAddress.chain_id).in_(chains),
         col(MixAddress.address_hash).in_([hash_of(address) for address in addresses]),
     )
     paid = select(Payout.id).where(
-        Payout.chain_id == chain_id, col(Payout.destination).in_(addresses)
+        col(Payout.chain_id).in_(chains), col(Payout.destination).in_(addresses)
     )
     named = select(AddressBookEntry.id).where(
-        AddressBookEntry.chain_id == chain_id, col(AddressBookEntry.address).in_(addresses)
+        col(AddressBookEntry.chain_id).in_(chains), col(AddressBookEntry.address).in_(addresses)
     )
     for used in (given, paid, named):
         if (await session.exec(used.limit(1))).first() is not None:

@@ -80,6 +80,21 @@ class TestAddresses:
         await house.books.freeze(amount_minor=100, destination=DESTINATION)
         assert (await house.open(to=(DESTINATION,))).reason_code == "address_reused"
 
+    async def test_that_were_paid_on_another_chain_of_the_family_are_refused(
+        self, house: MixHouse
+    ) -> None:
+        await house.books.deposit("u1", "ETH", 1_000)
+        await house.books.freeze(amount_minor=100, destination=DESTINATION)
+        await house.books.tamper(
+            "INSERT INTO chain SELECT (jsonb_populate_record(c, "  # noqa: S608 - our own words
+            f"'{{\"id\": \"eip155:2\"}}')).* FROM chain c WHERE id = '{CHAIN}'",
+            "UPDATE payout SET chain_id = 'eip155:2'",
+        )
+        try:
+            assert (await house.open(to=(DESTINATION,))).reason_code == "address_reused"
+        finally:
+            await house.books.tamper(f"UPDATE payout SET chain_id = '{CHAIN}'")  # noqa: S608
+
     async def test_that_are_denied_are_refused(self, house: MixHouse) -> None:
         (denied,) = addresses(1)
         async with house.books.owner.transaction() as session:
