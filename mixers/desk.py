@@ -214,6 +214,7 @@ class PostgresMixDesk:
                 msg = "Nobody holds this mix."
                 raise MixStateError(msg)
             work = self._work(session)
+            was_legal = mix.hold_kind == HoldKind.LEGAL
             mix.hold_kind = mix.held_at = mix.held_by = None
             detail = "no longer held"
             if action.gives_back:
@@ -230,6 +231,9 @@ class PostgresMixDesk:
                 why=action.note,
                 gives_back=action.gives_back,
             )
+            if was_legal and not action.gives_back:
+                # It took the place of a review, if there was one.
+                await lots.review_again(work, mix)
             return await self._finish(work, mix)
 
     def _work(self, session: AsyncSession) -> Work:

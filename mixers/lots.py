@@ -266,6 +266,17 @@ async def _take(work: Work, mix: Mix, deposit: ChainDeposit, *, lot: MixLot, pla
     await note(work.session, mix, clock=work.clock, detail=detail)
 
 
+async def review_again(work: Work, mix: Mix) -> None:
+    """Have people look at deposits of which nothing has left, after a hold that came in between."""
+    for lot in await lots_of(work.session, mix.id):
+        left = select(MixDole.id).where(
+            MixDole.deposit_id == lot.deposit_id, MixDole.status == DoleStatus.RELEASED
+        )
+        has_left = (await work.session.exec(left.limit(1))).first() is not None
+        if lot.status == LotStatus.TAKEN and not has_left:
+            await _review(work, mix, lot)
+
+
 async def _review(work: Work, mix: Mix, lot: MixLot) -> None:
     """Have people look at what, paid out as a whole, would need approvers."""
     policy = (await current_policy(work.session)).document

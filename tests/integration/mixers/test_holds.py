@@ -106,6 +106,15 @@ class TestOwnHolds:
         await house.after(mix)
         assert len(await house.payouts(mix)) > 0
 
+    async def test_is_looked_at_even_if_a_legal_hold_came_in_between(self, house: MixHouse) -> None:
+        rules_ = [{"asset": "*", "up_to_minor": "5000", "approvals": 0}]
+        await house.books.set_policy({"rules": rules_})
+        mix = await house.funded(20_000)
+        await house.desk.hold(house.act(mix))
+        for kind in (HoldKind.REVIEW, None):
+            await house.desk.release_hold(house.act(mix))
+            assert (await house.mix(mix.id)).hold_kind == kind
+
     async def test_a_part_that_needs_approvers_by_now(self, house: MixHouse) -> None:
         mix = await house.funded()
         await house.books.set_policy({"rules": []})
