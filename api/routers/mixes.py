@@ -161,7 +161,11 @@ async def list_mixes(
 @router.get("/{mix_id}", responses=problem_responses(*_ONE))
 async def get_mix(mix_id: MixPath, principal: ReadPrincipal, state: State) -> MixDetailView:
     """Return a mix with where it is paid in, what is paid where, and its history."""
-    return await _detail(state, mix_id, own_mixes_of(principal))
+    found = await _detail(state, mix_id, own_mixes_of(principal))
+    if found.user_id != principal.user_id:
+        # It says as much of where it is paid as the audit trail.
+        logger.warning("%s read the mix %s", principal.user_id, mix_id)
+    return found
 
 
 @router.post("/{mix_id}/cancellation", responses=problem_responses(*_ACT))

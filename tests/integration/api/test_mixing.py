@@ -251,13 +251,18 @@ class TestMix:
         )
         assert (answer.status_code, code_of(answer)) == (403, "mixing_not_allowed")
 
-    async def test_is_nobody_elses_business(self, office: Office) -> None:
+    async def test_is_nobody_elses_business(
+        self, office: Office, caplog: pytest.LogCaptureFixture
+    ) -> None:
         mix = (await office.open()).json()
         stranger = await office.bank.person("sam")
         for path in (f"/v1/mixes/{mix['id']}", f"/v1/mixes/{mix['id']}/audit"):
             answer = await office.bank.get(path, stranger)
             assert answer.status_code in (403, 404)
+        assert (await office.get(mix["id"]))["id"] == mix["id"]
+        assert "read the mix" not in caplog.text
         assert (await office.get(mix["id"], office.operator))["id"] == mix["id"]
+        assert f"{office.operator.id} read the mix {mix['id']}" in caplog.text
         listed = await office.bank.get("/v1/mixes?scope=all", office.operator)
         assert [item["id"] for item in listed.json()["items"]] == [mix["id"]]
 
