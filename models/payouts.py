@@ -96,6 +96,7 @@ class Payout(SQLModel, table=True):
             unique=True,
             postgresql_where=text("run_id IS NOT NULL"),
         ),
+        Index("payout_to", "destination"),
         Index("payout_of_mix", "mix_id", postgresql_where=text("mix_id IS NOT NULL")),
         Index(
             "payout_retried_once",

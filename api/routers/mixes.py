@@ -1,6 +1,7 @@
 """Mixes: ask for one, follow it, give it up or pause it; and an operator's hold and audit trail."""
 
 import logging
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
@@ -155,7 +156,8 @@ async def list_mixes(
     user_id = None if scope == "all" else principal.user_id
     async with state.database.transaction() as session:
         rows = await mixes_on(session, page, user_id=user_id, status=status)
-    return listed(rows, page, item=mix_view, position=_position)
+    item = partial(mix_view, says_why=user_id is None)
+    return listed(rows, page, item=item, position=_position)
 
 
 @router.get("/{mix_id}", responses=problem_responses(*_ONE))
@@ -256,7 +258,8 @@ async def _any(state: AppState, mix_id: str) -> Mix:
 
 async def _detail(state: AppState, mix_id: str, user_id: str | None) -> MixDetailView:
     async with state.database.transaction() as session:
-        return mix_detail_view(await mix_detail(session, mix_id, user_id=user_id))
+        detail = await mix_detail(session, mix_id, user_id=user_id)
+    return mix_detail_view(detail, says_why=user_id is None)
 
 
 def _outcome(standing: MixStanding) -> MixOutcomeView:

@@ -124,7 +124,9 @@ class MixView(Answer):
     status: MixStatus
     reason_code: str | None
     is_paused: bool
-    hold: HoldKind | None = Field(description="Why nothing leaves until an operator lets it.")
+    hold: HoldKind | None = Field(
+        description="Why nothing leaves until an operator lets it; its user is told `review`."
+    )
     received: str = Field(description="What was taken to be mixed, in minor units.")
     fee: str
     doled: str = Field(description="What was released to be paid out.")
@@ -225,15 +227,15 @@ def mixer_books_view(
     )
 
 
-def mix_view(mix: Mix) -> MixView:
-    """Return a mix as a list shows it."""
-    return MixView(**_fields(mix))
+def mix_view(mix: Mix, *, says_why: bool) -> MixView:
+    """Return a mix as a list shows it; why it is held is for staff alone."""
+    return MixView(**_fields(mix, says_why=says_why))
 
 
-def mix_detail_view(detail: MixDetail) -> MixDetailView:
-    """Return everything that its user may know of a mix."""
+def mix_detail_view(detail: MixDetail, *, says_why: bool) -> MixDetailView:
+    """Return everything that its user may know of a mix, and why it is held if they may."""
     return MixDetailView(
-        **_fields(detail.mix),
+        **_fields(detail.mix, says_why=says_why),
         deposit_address=detail.deposit_address,
         deposits=[
             MixDepositView(
@@ -268,7 +270,8 @@ def _dole_view(line: DoleLine) -> MixDoleView:
     )
 
 
-def _fields(mix: Mix) -> dict[str, object]:
+def _fields(mix: Mix, *, says_why: bool) -> dict[str, object]:
+    hold = HoldKind(mix.hold_kind) if mix.hold_kind else None
     return {
         "id": mix.id,
         "user_id": mix.user_id,
@@ -278,7 +281,8 @@ def _fields(mix: Mix) -> dict[str, object]:
         "status": MixStatus(mix.status),
         "reason_code": mix.reason_code,
         "is_paused": mix.paused_at is not None,
-        "hold": HoldKind(mix.hold_kind) if mix.hold_kind else None,
+        # That it is an order of the law, the law may forbid to tell.
+        "hold": hold if says_why or hold is None else HoldKind.REVIEW,
         "received": str(mix.received_minor),
         "fee": str(mix.fee_minor),
         "doled": str(mix.doled_minor),

@@ -266,6 +266,15 @@ class TestMix:
         listed = await office.bank.get("/v1/mixes?scope=all", office.operator)
         assert [item["id"] for item in listed.json()["items"]] == [mix["id"]]
 
+    async def test_tells_its_user_no_more_than_that_it_is_looked_at(self, office: Office) -> None:
+        mix = (await office.open()).json()
+        assert (await office.post(mix["id"], "hold", office.operator)).status_code == 200
+        for person, told in ((office.bank.customer, "review"), (office.operator, "legal")):
+            assert (await office.get(mix["id"], person))["hold"] == told
+        mine = (await office.bank.get("/v1/mixes")).json()["items"]
+        everybodys = (await office.bank.get("/v1/mixes?scope=all", office.operator)).json()["items"]
+        assert (mine[0]["hold"], everybodys[0]["hold"]) == ("review", "legal")
+
     async def test_shows_its_parts_to_no_admin_who_does_not_see_mixes(self, office: Office) -> None:
         mix = (await office.open()).json()
         await office.fund(mix["id"], 5_000)
