@@ -1,5 +1,5 @@
 """
-``strongroom demo``: deposits and payouts on real chains while processes are killed, and a journey.
+``strongroom demo``: deposits, payouts and mixes while processes are killed, and a journey.
 
 It ends with books, chain and statement side by side, and with exit status 0 only if they agree.
 """
@@ -18,6 +18,8 @@ from rich.table import Table
 
 from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT, fill
 from devnet.demo_deposits import receive
+from devnet.demo_mixing import MixTour
+from devnet.demo_mixing_report import print_mixes
 from devnet.demo_report import print_report
 from devnet.errors import StackError
 from devnet.funding import fund
@@ -71,7 +73,7 @@ def plan() -> list[PlannedPayout]:
 
 async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
     """Run the tour on a stack of its own; return the exit status."""
-    stack = Stack(folder, ports=_ports(), block_time_s="1", prepare=fill)
+    stack = Stack(folder, ports=_ports(), block_time_s="1", prepare=fill, mixing=True)
     stack.erase()
     stop = stop_on_signals()
     try:
@@ -85,7 +87,7 @@ async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
             out.print("The stack stays up until Ctrl-C.")
             await stop.wait()
         else:
-            out.print(f"To look around: strongroom --state {folder} up")
+            out.print(f"To look around: strongroom --state {folder} up --mixing")
     except StackError as error:
         out.print(f"{error.code}: {error}", style="red", markup=False)
         return 1
@@ -95,7 +97,7 @@ async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
 
 
 async def _tour(stack: Stack, out: Console) -> bool:
-    out.rule("People: four users, three approvers, each with an authenticator")
+    out.rule("People: users, three approvers and an auditor, each with an authenticator")
     users = [await enlist(stack.site, name) for name in ("alice", "bob", "carol", "dora")]
     approvers = [
         await enlist(stack.site, name, [Role.APPROVER]) for name in ("erin", "frank", "grace")
@@ -106,20 +108,36 @@ async def _tour(stack: Stack, out: Console) -> bool:
     await receive(stack, users, out)
     journey = Journey(stack.site, await enlist(stack.site, "nora"), users[1], approvers[2])
     walking = asyncio.create_task(journey.walk())
+    mixes = await _mixers(stack, approvers[1])
+    opening = asyncio.create_task(mixes.open())
     out.rule("Twelve payouts: by themselves, by one approver, by two of three")
     planned = plan()
     asked = await _ask(planned, users, out)
-    killing = asyncio.create_task(_kill(stack, out))
+    out.rule("Four mixes of two users with KYC level 2, on three mixers; time is compressed")
+    await opening
+    await mixes.pay_in(out)
+    mixing = asyncio.create_task(mixes.follow())
+    out.rule("Killing, while payouts are approved and mixes leave in parts")
+    killing = asyncio.create_task(_kill(stack, mixes, out))
     await _approve(planned, asked, approvers, out)
     await killing
     out.rule("Waiting for every payout to end")
     await _until_final(asked, approvers[0], out)
     out.rule("A new user meanwhile: KYC, purchases, a transfer, a wallet of their own, a payout")
     journey_is_right = await _arrive(journey, walking, out)
+    out.rule("The mixes: what an observer of the chain sees, and what every mix came to")
+    await mixing
+    mixes_are_right = await print_mixes(mixes, out)
     out.rule("What the chain says, what the books say")
     observer = approvers[0]
     books_are_right = await print_report(stack.site, planned, asked, observer=observer, out=out)
-    return journey_is_right and books_are_right
+    return journey_is_right and mixes_are_right and books_are_right
+
+
+async def _mixers(stack: Stack, approver: ScriptedUser) -> MixTour:
+    users = [await enlist(stack.site, name) for name in ("heidi", "ivan")]
+    auditor = await enlist(stack.site, "judy", [Role.AUDITOR])
+    return MixTour(stack.site, users, approver, auditor)
 
 
 async def _arrive(journey: Journey, walking: asyncio.Task[None], out: Console) -> bool:
@@ -159,8 +177,9 @@ async def _ask(
     return asked
 
 
-async def _kill(stack: Stack, out: Console) -> None:
+async def _kill(stack: Stack, mixes: MixTour, out: Console) -> None:
     for name in VICTIMS:
+        mixes.note_kill(name)
         stack.process(name).kill()
         out.print(f"  [red]SIGKILL[/red] to {name}")
         await stack.process(name).restart_until_ready()
