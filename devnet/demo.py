@@ -128,6 +128,7 @@ async def _tour(stack: Stack, out: Console) -> bool:
     out.rule("The mixes: what an observer of the chain sees, and what every mix came to")
     await mixing
     mixes_are_right = await print_mixes(mixes, out)
+    mixes.invite(out)
     out.rule("What the chain says, what the books say")
     observer = approvers[0]
     books_are_right = await print_report(stack.site, planned, asked, observer=observer, out=out)

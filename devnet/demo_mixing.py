@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from cli.context import Context
 from devnet.asking import verify
 from devnet.bulk import asset_of
 from devnet.houses import HouseWatch
@@ -92,6 +93,20 @@ class MixTour:
         finally:
             over.set()
         await watching
+
+    def invite(self, out: Console) -> None:
+        """Leave the first user logged in on the command line, and say what can be done there."""
+        user, state_dir = self.users[0], self.site.state_dir
+        context = Context("", user.name, state_dir, is_json=False, out=out, log=out)
+        context.store_profile(token=str(user.api.token))
+        out.print(
+            f"The same by hand, while the stack is up, as {user.name} who stays logged in:\n"
+            f"  strongroom --state {state_dir} --profile {user.name} jobcoin\n"
+            "  a shell with new_address, mint, send, get_transactions, and add_addresses; that asks\n"
+            f"  for a one-time code, of the secret {user.authenticator.secret}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
     def note_kill(self, name: str) -> None:
         """Remember that a process is being killed."""

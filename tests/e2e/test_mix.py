@@ -5,7 +5,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -86,12 +86,18 @@ async def people(stack: Stack) -> People:
         ben=await enlist(site, "ben"),
         auditor=await enlist(site, "olga", [Role.AUDITOR]),
     )
-    for user in (found.ada, found.ben):
-        await verify(user, approver, level=LEVEL_MIN)
-    # The operator's own coins, for what the networks take.
-    await fund(site, asset_code=ETHER, shares={None: ETHER_UNIT})
-    await fund(site, asset_code=BTC, shares={None: BTC_UNIT})
+    # The operator's own coins are for what the networks take.
+    await asyncio.gather(
+        _verify_all((found.ada, found.ben), approver),
+        fund(site, asset_code=ETHER, shares={None: ETHER_UNIT}),
+        fund(site, asset_code=BTC, shares={None: BTC_UNIT}),
+    )
     return found
+
+
+async def _verify_all(users: Sequence[ScriptedUser], approver: ScriptedUser) -> None:
+    for user in users:
+        await verify(user, approver, level=LEVEL_MIN)
 
 
 class RefusedError(Exception):
