@@ -13,7 +13,7 @@ from devnet.asking import verify
 from devnet.bulk import asset_of
 from devnet.houses import HouseWatch
 from devnet.mixing import OpenMix, mixers_of, open_mix_on, pay_in, until_over, until_taken
-from devnet.people import ScriptedUser
+from devnet.people import ScriptedUser, enlist
 from devnet.site import Site
 from domain.clock import SystemClock
 from domain.jobcoin.chain import ASSET as JOB
@@ -21,7 +21,9 @@ from domain.jobcoin.chain import DECIMALS as JOB_DECIMALS
 from domain.jobcoin.chain import UNIT_MINOR as JOB_UNIT
 from domain.mixing.messages import LEVEL_MIN
 from domain.money import format_units
+from models.identity import Role
 
+NAMES = ("heidi", "ivan")
 PLAN = (
     (0, 0, 7 * JOB_UNIT + 50_012_345),
     (0, 1, 11 * JOB_UNIT + 1),
@@ -55,23 +57,25 @@ class Mixed:
 
 @dataclass
 class MixTour:
-    """Who mixes, who lets them, who reads the books of the mixers, and what came of it."""
+    """Two who mix, who lets them, who reads the books of the mixers, and what came of it."""
 
     site: Site
-    users: Sequence[ScriptedUser]
     approver: ScriptedUser
-    auditor: ScriptedUser
+    users: Sequence[ScriptedUser] = ()
     mixes: list[Mixed] = field(default_factory=list)
     watch: HouseWatch | None = None
+    """An auditor's."""
     kills: list[tuple[datetime, str]] = field(default_factory=list)
     """Which process was killed when, while this went on."""
 
     async def open(self) -> None:
-        """Have the users verified; they then open their mixes, each at the same time."""
+        """Have two users verified, who then open their mixes at the same time."""
+        people = (enlist(self.site, "judy", [Role.AUDITOR]), *(enlist(self.site, n) for n in NAMES))
+        auditor, *self.users = await asyncio.gather(*people)
         for user in self.users:
             await verify(user, self.approver, level=LEVEL_MIN)
-        mixers = await mixers_of(self.auditor, JOB)
-        self.watch = HouseWatch(self.auditor, [mixer["id"] for mixer in mixers])
+        mixers = await mixers_of(auditor, JOB)
+        self.watch = HouseWatch(auditor, [mixer["id"] for mixer in mixers])
         opened = [self._open_all(number, mixers) for number in range(len(self.users))]
         self.mixes = [mixed for some in await asyncio.gather(*opened) for mixed in some]
 
@@ -99,14 +103,14 @@ class MixTour:
         user, state_dir = self.users[0], self.site.state_dir
         context = Context("", user.name, state_dir, is_json=False, out=out, log=out)
         context.store_profile(token=str(user.api.token))
-        out.print(
-            f"The same by hand, while the stack is up, as {user.name} who stays logged in:\n"
-            f"  strongroom --state {state_dir} --profile {user.name} jobcoin\n"
-            "  a shell with new_address, mint, send, get_transactions, and add_addresses; that asks\n"
-            f"  for a one-time code, of the secret {user.authenticator.secret}",
-            highlight=False,
-            soft_wrap=True,
+        lines = (
+            f"The same by hand, while the stack is up, as {user.name} who stays logged in:",
+            f"  strongroom --state {state_dir} --profile {user.name} jobcoin",
+            "  a shell with new_address, mint, send, get_transactions, and add_addresses, which",
+            f"  asks for a one-time code, of the secret {user.authenticator.secret}",
         )
+        for line in lines:
+            out.print(line, highlight=False, soft_wrap=True)
 
     def note_kill(self, name: str) -> None:
         """Remember that a process is being killed."""
