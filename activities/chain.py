@@ -5,7 +5,8 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.watching import rounds
-from domain.ports import ChainRunner, ChainWatch, WatchRound, WorkflowNotifier
+from domain.notifying import WorkflowNotifier
+from domain.ports import ChainRunner, ChainWatch, WatchRound
 
 
 class ChainActivities:

@@ -8,7 +8,7 @@ from activities.failures import tried_for_ever
 from activities.watching import rounds
 from domain.mixing.messages import MixAcceptance, MixAction, MixRequest, MixStanding
 from domain.mixing.ports import MixDesk, MixerChecker
-from domain.ports import WorkflowNotifier
+from domain.notifying import WorkflowNotifier
 
 
 class MixActivities:

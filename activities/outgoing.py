@@ -6,7 +6,8 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.watching import rounds
-from domain.ports import OutgoingLog, SettleOutcome, WorkflowNotifier
+from domain.notifying import WorkflowNotifier
+from domain.ports import OutgoingLog, SettleOutcome
 
 CLAIM_INTERVAL = timedelta(milliseconds=250)
 
@@ -58,10 +59,12 @@ class OutgoingActivities:
 
     @activity.defn(name="outgoing.notify")
     async def notify(self, batch_id: str) -> None:
-        """Tell the workflows of finished payouts, and of runs, at least once each."""
+        """Tell the workflows of finished payouts, of runs, and of mixes that are over."""
         outcomes = await self._log.unnotified(batch_id)
         alone = [o for o in outcomes if o.run_id is None and o.mix_id is None]
         await self._notifier.payouts_finished(alone)
         await self._notifier.runs_moved(sorted({o.run_id for o in outcomes if o.run_id}))
-        await self._notifier.mixes_moved(sorted({o.mix_id for o in outcomes if o.mix_id}))
+        # A part more is nothing to a mix; that it was the last one is.
+        mixes = await self._log.mixes_over({o.mix_id for o in outcomes if o.mix_id})
+        await self._notifier.mixes_moved(mixes)
         await self._log.mark_notified([outcome.payout_id for outcome in outcomes])

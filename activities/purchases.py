@@ -7,7 +7,7 @@ from temporalio import activity
 from activities.failures import tried_for_ever
 from activities.watching import rounds
 from domain.gateway_ports import CardDesk, CardReview, PurchaseDesk, RateDesk
-from domain.ports import WorkflowNotifier
+from domain.notifying import WorkflowNotifier
 from domain.purchases import (
     PurchaseAcceptance,
     PurchaseRequest,

@@ -383,6 +383,10 @@ class OutgoingLog(Protocol):
         """Return the final payouts of a batch whose workflows were not told."""
         ...
 
+    async def mixes_over(self, mix_ids: Collection[str]) -> list[str]:
+        """Return those of these mixes of which nothing is planned or on its way any more."""
+        ...
+
     async def mark_notified(self, payout_ids: Sequence[str]) -> None:
         """Remember that their workflows were told."""
         ...
@@ -393,36 +397,6 @@ class DepositDesk(Protocol):
 
     async def advance(self, deposit_id: str) -> DepositStanding:
         """Book the deposit or take it back, if the chain asks for it; may be repeated."""
-        ...
-
-
-class WorkflowNotifier(Protocol):
-    """Tells running workflows what happened; a workflow that has ended is passed over."""
-
-    async def payouts_finished(self, outcomes: Sequence[PayoutOutcome]) -> None:
-        """Signal each payout's workflow its final standing."""
-        ...
-
-    async def runs_moved(self, run_ids: Sequence[str]) -> None:
-        """Signal each bulk payout's workflow that lines of it ended."""
-        ...
-
-    async def batches_moved(self, batch_ids: Sequence[str]) -> None:
-        """Signal each batch's workflow that the chain moved."""
-        ...
-
-    async def deposits_moved(self, deposit_ids: Sequence[str]) -> None:
-        """Signal each deposit's workflow that there is something to do, starting it if need be."""
-        ...
-
-    async def mixes_moved(self, mix_ids: Sequence[str]) -> None:
-        """Signal each mix's workflow that a dole-out of its ended."""
-
-    async def mix_funded(self, mix_id: str, queue: str) -> None:
-        """Signal a mix's workflow that a deposit moved, starting it if need be."""
-
-    async def purchases_moved(self, purchase_ids: Sequence[str]) -> None:
-        """Do the same for each purchase's workflow."""
         ...
 
 

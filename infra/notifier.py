@@ -46,7 +46,7 @@ DEPOSIT_ID = SearchAttributeKey.for_keyword("DepositId")
 
 
 class TemporalNotifier:
-    """``domain.ports.WorkflowNotifier`` through a Temporal client."""
+    """``domain.notifying.WorkflowNotifier`` through a Temporal client."""
 
     def __init__(self, client: Client) -> None:
         """Take the client of the namespace."""
@@ -99,7 +99,7 @@ class TemporalNotifier:
                 raise WorkflowEngineUnavailableError from error
 
     async def mixes_moved(self, mix_ids: Sequence[str]) -> None:
-        """Signal each mix's workflow that a dole-out of its ended."""
+        """Signal each mix's workflow that the last of its dole-outs ended."""
         await asyncio.gather(
             *(self._signal(mix_workflow_id(mix), MIX_MOVED_SIGNAL) for mix in mix_ids)
         )

@@ -20,7 +20,7 @@ from domain.mixing.policy import MixerPolicy
 from domain.mixing.sharding import Ring
 from domain.workflow_ids import mixer_queue
 from models.mixing import Mix, Mixer
-from models.wallets import Asset, Chain
+from models.wallets import Asset, BlockchainWallet, Chain, WalletType
 
 FINAL = (
     MixStatus.DONE,
@@ -115,6 +115,18 @@ async def count_open(session: AsyncSession, mixer_id: str) -> int:
         )
     )
     return found.one()
+
+
+async def house_address(session: AsyncSession, mixer: Mixer) -> str | None:
+    """Return where the house is on the chain: the hot wallet, of which it is a part."""
+    found = await session.exec(
+        select(BlockchainWallet.address).where(
+            BlockchainWallet.chain_id == mixer.chain_id,
+            BlockchainWallet.type == WalletType.HOT,
+            col(BlockchainWallet.primary),
+        )
+    )
+    return found.first()
 
 
 async def mixer_for(session: AsyncSession, *, asset: str, address: str) -> Mixer:

@@ -5,14 +5,15 @@ Each method is one unit of work and may be repeated: it changes only what is not
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from sqlalchemy import update
+from sqlalchemy import exists, update
 from sqlmodel import col, select
 
 from domain.clock import Clock
 from domain.disperse import AMOUNT_MAX_MINOR
 from domain.ids import CHAIN_BATCH, CHAIN_TRANSACTION, derived_id
+from domain.mixing.messages import DoleStatus
 from domain.payouts import OPEN_STATUSES, OperatorAction, PayoutOutcome, PayoutStatus
 from domain.ports import SettleOutcome
 from infra.database import Database
@@ -22,6 +23,7 @@ from models.chain_transactions import (
     ChainTransactionKind,
     ChainTransactionStatus,
 )
+from models.mixing import Mix, MixDole
 from models.payouts import Payout
 from models.wallets import Chain
 from outgoing import allocation, operator, settlement
@@ -109,6 +111,27 @@ class PostgresOutgoingLog:
                 )
             )
             return [outcome_of(payout, txid=txid) for payout, txid in found]
+
+    async def mixes_over(self, mix_ids: Collection[str]) -> list[str]:
+        """
+        Return those of these mixes of which nothing is planned or on its way any more.
+
+        Of two batches that settle the last parts at once, one sees what both did: each has
+        committed before it asks.
+        """
+        if not mix_ids:
+            return []
+        planned = exists().where(
+            col(MixDole.mix_id) == col(Mix.id), col(MixDole.status) == DoleStatus.PLANNED
+        )
+        leaving = exists().where(
+            col(Payout.mix_id) == col(Mix.id), col(Payout.status).in_(OPEN_STATUSES)
+        )
+        async with self._database.transaction() as session:
+            found = await session.exec(
+                select(Mix.id).where(col(Mix.id).in_(mix_ids), ~planned, ~leaving)
+            )
+            return sorted(found)
 
     async def mark_notified(self, payout_ids: Sequence[str]) -> None:
         """Remember that their workflows were told."""

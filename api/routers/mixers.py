@@ -33,7 +33,7 @@ from domain.errors import (
 from domain.ids import MIXER
 from identity.principals import Principal
 from mixers.check import books_of
-from mixers.registry import count_open, drain, mixer_by_id, remove
+from mixers.registry import count_open, drain, house_address, mixer_by_id, remove
 from mixers.registry import create_mixer as make
 from mixers.registry import list_mixers as all_mixers
 from models.identity import Role
@@ -104,8 +104,12 @@ async def get_mixer_books(mixer_id: MixerPath, principal: Staff, state: State) -
     del principal
     async with state.database.snapshot() as session:
         mixer = await mixer_by_id(session, mixer_id)
-        books, open_mixes = await books_of(session, mixer), await count_open(session, mixer_id)
-    return mixer_books_view(mixer, books, open_mixes=open_mixes)
+        return mixer_books_view(
+            mixer,
+            await books_of(session, mixer),
+            house_address=await house_address(session, mixer),
+            open_mixes=await count_open(session, mixer_id),
+        )
 
 
 @router.post("/{mixer_id}/draining", responses=problem_responses(*_CHANGE))

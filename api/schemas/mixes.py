@@ -83,6 +83,9 @@ class MixerBooksView(Answer):
 
     mixer_id: MixerIdText
     asset: str
+    house_address: str | None = Field(
+        description="Where the house is on the chain: the hot wallet, of which it is a part."
+    )
     house: str = Field(description="What came in and has not left, in minor units.")
     fees: str = Field(description="What the mixer earned.")
     owed: str = Field(description="What is to be paid out yet.")
@@ -194,11 +197,14 @@ def mixer_view(mixer: Mixer) -> MixerView:
     )
 
 
-def mixer_books_view(mixer: Mixer, books: MixerBooks, *, open_mixes: int) -> MixerBooksView:
+def mixer_books_view(
+    mixer: Mixer, books: MixerBooks, *, house_address: str | None, open_mixes: int
+) -> MixerBooksView:
     """Return a mixer's books as those who answer for it see them."""
     return MixerBooksView(
         mixer_id=mixer.id,
         asset=mixer.asset,
+        house_address=house_address,
         house=str(books.house_minor),
         fees=str(books.fees_minor),
         owed=str(books.owed_minor),

@@ -4,7 +4,7 @@ The ports of ``domain.ports`` in memory, for tests of workflows.
 ``Books`` counts what must happen once: holds placed, nonces given out, payments sent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -360,8 +360,8 @@ class FakeOutgoingLog:
         if batch.is_mined and not batch.is_filler:
             for payout in self._books.payouts_in(batch_id):
                 payout.status = PayoutStatus.SETTLED
-        to_notify = len(await self.unnotified(batch_id))
-        return SettleOutcome(batch.is_mined, to_notify, self._books.bump_after_s)
+        waiting = len(await self.unnotified(batch_id))
+        return SettleOutcome(batch.is_mined, waiting, self._books.bump_after_s)
 
     async def refund(self, action: OperatorAction) -> PayoutOutcome:
         payout = self._books.payouts[action.payout_id]
@@ -381,11 +381,11 @@ class FakeOutgoingLog:
         return payout.outcome
 
     async def unnotified(self, batch_id: str) -> list[PayoutOutcome]:
-        return [
-            p.outcome
-            for p in self._books.payouts_in(batch_id)
-            if p.status.is_final and not p.is_told
-        ]
+        found = self._books.payouts_in(batch_id)
+        return [p.outcome for p in found if p.status.is_final and not p.is_told]
+
+    async def mixes_over(self, mix_ids: Collection[str]) -> list[str]:
+        return sorted(mix_ids)
 
     async def mark_notified(self, payout_ids: Sequence[str]) -> None:
         for payout_id in payout_ids:

@@ -23,7 +23,7 @@ from models.chain_transactions import ChainHead
 from models.deposits import ChainDeposit
 from models.identity import Role
 from models.mixing import Mix
-from tests.support.bank import CHAIN_ID, Bank, code_of, served
+from tests.support.bank import CHAIN_ID, HOT_WALLET, Bank, code_of, served
 from tests.support.books import as_role
 from tests.support.flows import until
 from tests.support.identity import Person
@@ -62,6 +62,7 @@ class Office:
         path = f"/v1/mixers/{self.mixer['id']}/books"
         answer = (await self.bank.get(path, self.operator)).json()
         assert answer["misplaced_mixes"] == []
+        assert answer["house_address"] == HOT_WALLET
         names = ("house", "fees", "owed", "imbalance", "open_mixes")
         return tuple(answer[name] for name in names)
 

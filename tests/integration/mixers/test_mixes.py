@@ -135,6 +135,7 @@ class TestDoling:
         assert {p.id: (p.amount_minor, p.destination) for p in payouts} == doles
         assert {p.status for p in payouts} == {PayoutStatus.READY}
         assert await house.books.money() == (0, 19_800)
+        assert await house.books.log.mixes_over({mix.id}) == []
 
     async def test_ends_when_the_chain_has_paid_the_last(self, house: MixHouse) -> None:
         mix = await house.funded()
@@ -151,11 +152,23 @@ class TestDoling:
 
         outcomes = await house.books.log.unnotified(batch_id)
         assert {outcome.mix_id for outcome in outcomes} == {mix.id}
+        assert await house.books.log.mixes_over({mix.id}) == [mix.id]
         standing = await house.advance(mix)
         assert (standing.status, standing.wake_at) == (MixStatus.DONE, None)
         assert await house.fees() == 200
         # With nothing pending the house holds the fees alone.
         assert await house.owed(mix) == 0
+
+    async def test_is_over_when_nothing_is_planned_or_on_its_way(self, house: MixHouse) -> None:
+        mix = await house.funded()
+        log = house.books.log
+        assert await log.mixes_over({mix.id}) == []
+        await house.after(mix)
+        await house.advance(mix)
+        assert await log.mixes_over({mix.id}) == []
+        await house.books.execute("UPDATE payout SET status = 'settled'")
+        assert await log.mixes_over({mix.id, "mix_none"}) == [mix.id]
+        assert await log.mixes_over(()) == []
 
     async def test_shares_a_batch_with_the_parts_of_others(self, house: MixHouse) -> None:
         first, second = await house.funded(), await house.funded(user_id="u2")
