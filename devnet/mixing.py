@@ -99,23 +99,34 @@ async def until_over(mix: OpenMix, *, patience_s: float = 180.0) -> dict[str, An
 async def faults_of(
     site: Site, mix: OpenMix, answer: Mapping[str, Any], *, paid_minor: int
 ) -> list[str]:
-    """Return where a mix that is over differs, by a unit or more, from what was promised."""
+    """Return where a mix that is over differs from what was promised, its chain being asked."""
+    arrived = await arrived_minor(site, mix.asset, mix.addresses)
+    return differences(mix, answer, arrived, paid_minor=paid_minor)
+
+
+def differences(
+    mix: OpenMix, answer: Mapping[str, Any], arrived: Mapping[str, int], *, paid_minor: int
+) -> list[str]:
+    """
+    Return where deposit, fee, parts and what arrived at each address differ, to the unit.
+
+    Every address was to get something, nothing was to be anywhere else, and all is settled.
+    """
     left = Counter[str]()
     for dole in answer["doles"]:
         left[dole["address"]] += int(dole["amount"])
-    found = await arrived_minor(site, mix.asset, mix.addresses)
     faults = [
-        f"{address} has {found.get(address, 0)}, and {left[address]} was to be paid there"
-        for address in {*mix.addresses, *left}
-        if found.get(address, 0) != left[address] or not left[address]
+        f"{address} has {arrived.get(address, 0)}, and {left[address]} was to be paid there"
+        for address in sorted({*mix.addresses, *left})
+        if arrived.get(address, 0) != left[address] or not left[address]
     ]
     ended = {(dole["status"], dole["payout_status"]) for dole in answer["doles"]}
     if ended != {(DoleStatus.RELEASED, PayoutStatus.SETTLED)}:
         faults.append(f"not every part is settled: {ended}")
-    sums = (int(answer["received"]), int(answer["doled"]), left.total())
-    kept_minor = int(answer["fee"])
-    if sums != (paid_minor, paid_minor - kept_minor, paid_minor - kept_minor):
-        faults.append(f"of {paid_minor}, {sums} were received, doled and planned; fee {kept_minor}")
+    received, fee, doled = (int(answer[name]) for name in ("received", "fee", "doled"))
+    if received != paid_minor or not paid_minor - fee == doled == left.total():
+        found = f"{received} received, fee {fee}, {doled} doled, in parts {left.total()}"
+        faults.append(f"{paid_minor} was paid in: {found}")
     return faults
 
 

@@ -1,9 +1,6 @@
 """Mixes on real nodes, of three families at once, while worker and signer are killed."""
 
 import asyncio
-import json
-import os
-import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -12,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
-from cli.context import Context
 from devnet.asking import call, get, until, verify
 from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, fill
 from devnet.bulk import asset_of
 from devnet.funding import fund
 from devnet.houses import HouseWatch
 from devnet.mixing import (
-    OpenMix,
     faults_of,
     mixers_of,
     open_mix,
@@ -31,20 +25,14 @@ from devnet.mixing import (
 )
 from devnet.people import ScriptedUser, enlist
 from devnet.ports import Ports
-from devnet.rich_minter import RichMinter
 from devnet.stack import Stack
-from domain.errors import SecondFactorInvalidError
 from domain.jobcoin.chain import ASSET as JOB
 from domain.jobcoin.chain import UNIT_MINOR as JOB_UNIT
 from domain.mixing.messages import LEVEL_MIN, LotStatus, MixStatus
-from domain.mixing.sharding import Ring
 from domain.money import format_units
 from models.identity import Role
+from tests.e2e.jobcoin_shell import opened_in_the_shell, paid_in_the_shell
 from tests.e2e.settled import until_reconciled
-
-ROOT = Path(__file__).parents[2]
-POLL_S = 0.2
-PATIENCE_S = 60.0
 
 ETHER_MINOR = 17 * ETHER_UNIT // 1_000 + 12_345
 BTC_MINOR = 13 * BTC_UNIT // 100 + 7
@@ -100,65 +88,6 @@ async def _verify_all(users: Sequence[ScriptedUser], approver: ScriptedUser) -> 
         await verify(user, approver, level=LEVEL_MIN)
 
 
-class RefusedError(Exception):
-    """A command ended with an error: what it said."""
-
-
-@dataclass(frozen=True)
-class Shell:
-    """``strongroom jobcoin`` against a stack's state folder, as a user who is logged in."""
-
-    stack: Stack
-    user: ScriptedUser
-
-    def log_in(self) -> None:
-        """Keep the user's session as ``strongroom user login`` does."""
-        quiet = Console(stderr=True)
-        context = Context("", self.user.name, self.state_dir, is_json=True, out=quiet, log=quiet)
-        context.store_profile(token=str(self.user.api.token))
-
-    async def run(self, *words: str, lines: str = "", code: str = "") -> list[Any]:
-        """Return the answers to one command, or to the lines of a shell."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "cli.main", "--state", str(self.state_dir), "--profile", self.user.name),
-            *("--json", "jobcoin", *words),
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "STRONGROOM_TOTP_CODE": code},
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        said, why = await asyncio.wait_for(process.communicate(lines.encode()), PATIENCE_S)
-        if process.returncode:
-            raise RefusedError(why.decode())
-        return answers_in(said.decode())
-
-    async def run_with_code(self, *words: str) -> list[Any]:
-        """Run a command with a one-time code; with another, where that was too old by then."""
-        while True:
-            code = await asyncio.to_thread(self.user.authenticator.next_code)
-            try:
-                return await self.run(*words, code=code)
-            except RefusedError as refused:
-                if SecondFactorInvalidError.code not in str(refused):
-                    raise
-
-    @property
-    def state_dir(self) -> Path:
-        return self.stack.site.state_dir
-
-
-def answers_in(text: str) -> list[Any]:
-    """Return the JSON values that were printed one after the other."""
-    decoder, found, rest = json.JSONDecoder(), [], text.strip()
-    while rest:
-        # Before each answer the shell prompts.
-        value, end = decoder.raw_decode(rest, rest.index("{"))
-        found.append(value)
-        rest = rest[end:].strip() if "{" in rest[end:] else ""
-    return found
-
-
 class TestMixesOnRealNodes:
     @pytest.mark.timeout(300)
     async def test_pay_to_the_unit_while_worker_and_signer_are_killed(
@@ -169,14 +98,14 @@ class TestMixesOnRealNodes:
             await open_mix(people.ben, await asset_of(site, code), key=f"mix-{code}")
             for code in (ETHER, BTC)
         ]
-        jobcoin = await _opened_in_the_shell(stack, people.ada)
+        jobcoin = await opened_in_the_shell(stack, people.ada)
         mixes = (ether, bitcoin, jobcoin)
         watch, are_over = await _watch(people), asyncio.Event()
         watching = asyncio.create_task(watch.watch(are_over))
 
         await pay_in(site, bitcoin, TOO_LITTLE_MINOR)
         await asyncio.gather(pay_in(site, ether, ETHER_MINOR), pay_in(site, bitcoin, BTC_MINOR))
-        await _paid_in_the_shell(stack, people.ada, jobcoin, format_units(JOB_MINOR, decimals=8))
+        await paid_in_the_shell(stack, people.ada, jobcoin, format_units(JOB_MINOR, decimals=8))
         for mix in mixes:
             await until_taken(mix)
         for victim in ("worker", "signer"):
@@ -215,33 +144,6 @@ class TestMixesOnRealNodes:
         await watch.watch(at_once)
         assert watch.faults == []
         await until_reconciled(stack)
-
-
-async def _opened_in_the_shell(stack: Stack, user: ScriptedUser) -> OpenMix:
-    """Make keys and coins, and give two of the addresses to a mixer; look where it says to pay."""
-    shell = Shell(stack, user)
-    shell.log_in()
-    lines = "new_address purse\nnew_address one\nnew_address two\nmint purse 20\n\n"
-    _, one, two, _ = await shell.run(lines=lines)
-
-    (answer,) = await shell.run_with_code("add-addresses", "one", "two")
-
-    mix = OpenMix.of(user, await asset_of(stack.site, JOB), answer, one["address"], two["address"])
-    mixers = [mixer["id"] for mixer in await mixers_of(user, JOB)]
-    assert mix.mixer_id == Ring(mixers).mixer_of(mix.deposit_address)
-    return mix
-
-
-async def _paid_in_the_shell(stack: Stack, user: ScriptedUser, mix: OpenMix, amount: str) -> None:
-    shell, minter = Shell(stack, user), RichMinter.of(stack.site)
-    (listed,) = await shell.run("addresses")
-    purse = next(each["address"] for each in listed["items"] if each["name"] == "purse")
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            if await minter.balance_minor(purse):
-                break
-            await asyncio.sleep(POLL_S)
-    await shell.run("send", "purse", mix.deposit_address, amount)
 
 
 async def _watch(people: People) -> HouseWatch:
