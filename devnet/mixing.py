@@ -89,7 +89,7 @@ async def until_taken(mix: OpenMix, *, patience_s: float = 90.0) -> dict[str, An
     return await until(mix.user, mix.path, lambda m: bool(m["doles"]), patience_s=patience_s)
 
 
-async def until_over(mix: OpenMix, *, patience_s: float = 180.0) -> dict[str, Any]:
+async def until_over(mix: OpenMix, *, patience_s: float = 120.0) -> dict[str, Any]:
     """Wait until every part has left and is final on its chain."""
     return await until(
         mix.user, mix.path, lambda m: m["status"] == MixStatus.DONE, patience_s=patience_s
