@@ -89,7 +89,7 @@ async def _verify_all(users: Sequence[ScriptedUser], approver: ScriptedUser) -> 
 
 
 class TestMixesOnRealNodes:
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(400)
     async def test_pay_to_the_unit_while_worker_and_signer_are_killed(
         self, stack: Stack, people: People
     ) -> None:
