@@ -42,7 +42,7 @@ def print_parts(tour: MixTour, out: Console) -> None:
     shared = sum(_is_shared(parts) for _, parts in transactions)
     out.print(
         f"{sum(len(parts) for _, parts in transactions)} parts of {len(tour.mixes)} mixes left in"
-        f" {len(transactions)} transactions; [green]{shared} of them pay for both users.[/]",
+        f" {len(transactions)} transactions; [green]shared by both users: {shared}.[/]",
         highlight=False,
     )
 
