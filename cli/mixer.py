@@ -183,9 +183,18 @@ def hold(typer_context: typer.Context, mix_id: MixId, code: Code, note: Why) -> 
 
 
 @app.command()
-def release(typer_context: typer.Context, mix_id: MixId, code: Code, note: Why) -> None:
-    """Let a held mix go on (operators)."""
-    _act(typer_context, mix_id, "hold/release", {"note": note}, code=code)
+def release(
+    typer_context: typer.Context,
+    mix_id: MixId,
+    code: Code,
+    note: Why,
+    gives_back: Annotated[
+        bool, typer.Option("--give-back", help="What has not left is its user's balance.")
+    ] = False,
+) -> None:
+    """Let a held mix go on, or give it back (operators)."""
+    body = {"note": note, "gives_back": gives_back}
+    _act(typer_context, mix_id, "hold/release", body, code=code)
 
 
 @app.command()

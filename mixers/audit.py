@@ -2,8 +2,8 @@
 The audit trail: who mixed what, from where to where. Sealed at rest, opened for operators alone.
 
 It is kept for as long as the settings said when a line was written, and for as long as its mix is
-held; then it is purged, and with it the withdrawal addresses that the mix has of its own. The
-books and the payouts stay: they are what was paid.
+open or held; then it is purged, and with it the withdrawal addresses that the mix has of its own.
+The books and the payouts stay: they are what was paid.
 """
 
 import json
@@ -18,7 +18,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from domain.clock import Clock
 from domain.events import Json
 from domain.ids import MIX_AUDIT, new_id
-from domain.mixing.messages import DoleStatus
+from domain.mixing.messages import OPEN_STATUSES
 from infra.keyring import Keyring
 from models.mixing import Mix, MixAddress, MixAudit, MixDole
 
@@ -76,11 +76,14 @@ async def read_trail(session: AsyncSession, keyring: Keyring, mix_id: str) -> Se
 
 
 async def purge(session: AsyncSession, *, now: datetime) -> int:
-    """Delete what was kept for long enough of mixes that nobody holds; return how many lines."""
-    held = select(Mix.id).where(col(Mix.hold_kind).is_not(None))
+    """Delete what was kept for long enough of mixes that are over; return how many lines."""
+    # An open one may still have to know where to pay.
+    in_use = select(Mix.id).where(
+        col(Mix.hold_kind).is_not(None) | col(Mix.status).in_(OPEN_STATUSES)
+    )
     gone = await session.execute(
         delete(MixAudit)
-        .where(col(MixAudit.keep_until) <= now, col(MixAudit.mix_id).not_in(held))
+        .where(col(MixAudit.keep_until) <= now, col(MixAudit.mix_id).not_in(in_use))
         .returning(col(MixAudit.mix_id))
     )
     of_mixes = [mix_id for (mix_id,) in gone]
@@ -90,16 +93,11 @@ async def purge(session: AsyncSession, *, now: datetime) -> int:
 
 
 async def _forget_addresses(session: AsyncSession, mix_ids: set[str]) -> None:
-    """Forget the addresses of mixes without any line left, and with nothing left to pay."""
+    """Forget the addresses of mixes without any line left."""
     kept = await session.exec(
         select(MixAudit.mix_id).where(col(MixAudit.mix_id).in_(mix_ids)).distinct()
     )
-    owing = await session.exec(
-        select(MixDole.mix_id)
-        .where(col(MixDole.mix_id).in_(mix_ids), MixDole.status == DoleStatus.PLANNED)
-        .distinct()
-    )
-    over = mix_ids - set(kept) - set(owing)
+    over = mix_ids - set(kept)
     for table in (MixAddress, MixDole):
         await session.execute(
             update(table)

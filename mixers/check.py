@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 # By whether the deposit is booked, and what was decided on it:
 #   booked, undecided or back after it was taken back:  owed as a whole
-#   booked and taken:  owed, less the fee and what has left
+#   booked and taken:  owed, less the fee and what has left, or was given back at last
 #   refunded, or taken back:  nothing
 #   gone from the chain, and nobody has looked since:  the whole is missing
 _MIXES = text("""
@@ -50,12 +50,12 @@ _MIXES = text("""
     ) d ON true
     LEFT JOIN LATERAL (
         SELECT sum(o.amount_minor) FILTER (WHERE o.status = 'planned') AS planned_minor,
-               sum(o.amount_minor) FILTER (WHERE o.status = 'released' AND l.status = 'taken')
+               sum(o.amount_minor) FILTER (WHERE o.status <> 'planned' AND l.status = 'taken')
                    AS left_minor
         FROM mix_dole o JOIN mix_lot l ON l.deposit_id = o.deposit_id
         WHERE o.mix_id = m.id
     ) p ON true
-    WHERE m.mixer_id = :mixer_id
+    WHERE m.mixer_id = :mixer_id AND m.status <> 'refused'
 """)
 
 

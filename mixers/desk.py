@@ -22,12 +22,12 @@ from domain.errors import (
     StrongroomError,
 )
 from domain.mixing.messages import (
+    OPEN_STATUSES,
     HoldKind,
     MixAcceptance,
     MixAction,
     MixRequest,
     MixStanding,
-    MixStatus,
 )
 from domain.ports import AddressScreener
 from infra.database import Database
@@ -181,7 +181,8 @@ class PostgresMixDesk:
         """Go on; what became due meanwhile leaves at moments that are drawn anew."""
         async with self._database.transaction() as session:
             mix = await locked_mix(session, mix_id)
-            _check_open(mix)
+            if mix.paused_at is None:
+                _check_open(mix)
             work = self._work(session)
             if mix.paused_at is not None:
                 mix.paused_at = None
@@ -202,6 +203,9 @@ class PostgresMixDesk:
         """
         Let a held mix go on; what became due meanwhile leaves at moments that are drawn anew.
 
+        Or give it back: what screening or the policy will not let out would be held again and
+        again.
+
         Raises:
             MixStateError: Nobody holds it.
         """
@@ -211,12 +215,26 @@ class PostgresMixDesk:
                 msg = "Nobody holds this mix."
                 raise MixStateError(msg)
             work = self._work(session)
+            was_legal = mix.hold_kind == HoldKind.LEGAL
             mix.hold_kind = mix.held_at = mix.held_by = None
-            await redraw_overdue(work, mix)
-            await note(session, mix, clock=self._clock, detail="no longer held")
+            detail = "no longer held"
+            if action.gives_back:
+                await lots.give_up(work, mix)
+                detail = "given back by an operator"
+            else:
+                await redraw_overdue(work, mix)
+            await note(session, mix, clock=self._clock, detail=detail)
             self._trail.write(
-                session, mix.id, "hold_lifted", by=action.operator_id, why=action.note
+                session,
+                mix.id,
+                "hold_lifted",
+                by=action.operator_id,
+                why=action.note,
+                gives_back=action.gives_back,
             )
+            if was_legal and not action.gives_back:
+                # It took the place of a review, if there was one.
+                await lots.review_again(work, mix)
             return await self._finish(work, mix)
 
     def _work(self, session: AsyncSession) -> Work:
@@ -234,6 +252,6 @@ class PostgresMixDesk:
 
 
 def _check_open(mix: Mix) -> None:
-    if mix.status not in (MixStatus.AWAITING_FUNDS, MixStatus.CONFIRMING, MixStatus.MIXING):
+    if mix.status not in OPEN_STATUSES:
         msg = f"The mix is {mix.status}."
         raise MixStateError(msg)

@@ -11,16 +11,22 @@ from sqlalchemy import update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.errors import BelowMinimumError, LimitExceededError, MixStateError
+from domain.errors import (
+    BelowMinimumError,
+    LimitExceededError,
+    MixingNotAllowedError,
+    MixStateError,
+)
 from domain.ids import DOLE, derived_id
 from domain.limits import Operation
-from domain.mixing.messages import DoleStatus, HoldKind, LotStatus, MixStatus
+from domain.mixing.messages import LEVEL_MIN, DoleStatus, HoldKind, LotStatus, MixStatus
 from domain.mixing.plan import MixPlan, draw_plan
 from domain.mixing.policy import MixerPolicy, parse_mixer_policy
 from domain.policy import requirement
 from ledger import mix_rules
 from limits.reservation import give_back, reserve
 from mixers.history import note
+from mixers.opening import level_of
 from mixers.work import Work, put_on_hold
 from models.deposits import ChainDeposit
 from models.mixing import Mix, MixAddress, MixDole, MixLot
@@ -61,7 +67,9 @@ def _is_back(lot: MixLot, deposit: ChainDeposit) -> bool:
 
 
 async def deposits_of(session: AsyncSession, mix: Mix) -> Sequence[ChainDeposit]:
-    """Return what came to a mix's address, oldest first."""
+    """Return what came to a mix's address, oldest first; nothing of it is for a refused one."""
+    if mix.status == MixStatus.REFUSED:
+        return ()
     found = await session.exec(
         select(ChainDeposit)
         .where(
@@ -101,24 +109,57 @@ async def cancel(work: Work, mix: Mix) -> None:
     if doles.first() is not None or mix.status == MixStatus.DONE:
         msg = "A part of the mix has left; it cannot be given up any more."
         raise MixStateError(msg)
+    await give_up(work, mix)
+    work.trail.write(work.session, mix.id, "cancelled")
+
+
+async def give_up(work: Work, mix: Mix) -> None:
+    """
+    Make what has not left of a mix its user's balance, and let nothing more leave.
+
+    The fee is given back of a deposit of which nothing has left.
+    """
     mix.is_cancelled = True
     deposits = {deposit.id: deposit for deposit in await deposits_of(work.session, mix)}
     for lot in await lots_of(work.session, mix.id):
         deposit = deposits[lot.deposit_id]
-        if lot.status == LotStatus.TAKEN and deposit.is_booked:
-            await _cancel_doles(work, lot)
-            _return_fee(work, mix, lot, deposit)
-            _refund(work, mix, deposit)
-            _untake(mix, lot)
-            await _mark(work, lot, LotStatus.REFUNDED, reason_code=CANCELLED)
-            await give_back(work.session, deposit.id)
-    work.trail.write(work.session, mix.id, "cancelled")
+        if _is_gone(lot, deposit):
+            # Now, or it would count as taken should it come back before anybody looks.
+            await _take_back(work, mix, lot, deposit)
+        elif lot.status == LotStatus.TAKEN:
+            await _give_up_lot(work, mix, lot, deposit)
+
+
+async def _give_up_lot(work: Work, mix: Mix, lot: MixLot, deposit: ChainDeposit) -> None:
+    planned_minor = await _cancel_doles(work, lot)
+    if planned_minor == lot.amount_minor - lot.fee_minor:
+        _return_fee(work, mix, lot, deposit)
+        _refund(work, mix, deposit)
+        _untake(mix, lot)
+        await _mark(work, lot, LotStatus.REFUNDED, reason_code=CANCELLED)
+        await give_back(work.session, deposit.id)
+    elif planned_minor:
+        # Parts of it have left, so it stays taken. Should its chain take it back, all is owed.
+        _refund(work, mix, deposit, amount_minor=planned_minor)
 
 
 async def _decide(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
     policy = parse_mixer_policy(mix.policy)
-    reason = await _why_not(work, mix, deposit, policy)
-    plan = None if reason else await _drawn(work, mix, deposit, policy)
+    addresses = await _addresses(work, mix)
+    # Where they are purged the mix was over long ago, and nobody knows any more where to pay it.
+    reason = await _why_not(work, mix, deposit, policy) if addresses else LATE
+    plan = (
+        None
+        if reason
+        else draw_plan(
+            deposit.amount_minor,
+            policy,
+            addresses=addresses,
+            parts_asked=mix.parts_asked,
+            from_at=work.clock.now(),
+            random=work.random,
+        )
+    )
     now = work.clock.now()
     lot = MixLot(
         deposit_id=deposit.id,
@@ -151,14 +192,15 @@ async def _decide(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
 
 async def _why_not(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPolicy) -> str | None:
     """Return why a deposit is not mixed; None where it is, and is counted against limits."""
-    if mix.is_cancelled or mix.status == MixStatus.REFUSED:
+    if mix.is_cancelled:
         return CANCELLED
     if deposit.seen_at > mix.expires_at and not policy.takes_late:
         return LATE
-    if deposit.amount_minor < policy.deposit_min_minor:
-        return BelowMinimumError.code
-    if deposit.amount_minor > policy.deposit_max_minor:
-        return ABOVE_MAXIMUM
+    if await level_of(work.session, mix.user_id) < LEVEL_MIN:
+        # Revoked since the mix was opened; the lower levels may have no limits of their own.
+        return MixingNotAllowedError.code
+    if reason := _out_of_bounds(deposit.amount_minor, policy):
+        return reason
     try:
         await reserve(
             work.session,
@@ -175,21 +217,19 @@ async def _why_not(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPol
     return None
 
 
-async def _drawn(work: Work, mix: Mix, deposit: ChainDeposit, policy: MixerPolicy) -> MixPlan:
-    addresses = await work.session.exec(
+def _out_of_bounds(amount_minor: int, policy: MixerPolicy) -> str | None:
+    if amount_minor < policy.deposit_min_minor:
+        return BelowMinimumError.code
+    return ABOVE_MAXIMUM if amount_minor > policy.deposit_max_minor else None
+
+
+async def _addresses(work: Work, mix: Mix) -> Sequence[str]:
+    found = await work.session.exec(
         select(MixAddress.address)
         .where(MixAddress.mix_id == mix.id)
         .order_by(col(MixAddress.address_hash))
     )
-    known = [address for address in addresses if address is not None]
-    return draw_plan(
-        deposit.amount_minor,
-        policy,
-        addresses=known,
-        parts_asked=mix.parts_asked,
-        from_at=work.clock.now(),
-        random=work.random,
-    )
+    return [address for address in found if address is not None]
 
 
 async def _take(work: Work, mix: Mix, deposit: ChainDeposit, *, lot: MixLot, plan: MixPlan) -> None:
@@ -224,6 +264,17 @@ async def _take(work: Work, mix: Mix, deposit: ChainDeposit, *, lot: MixLot, pla
     await _review(work, mix, lot)
     detail = f"taken, to leave in {len(plan.doles)} parts"
     await note(work.session, mix, clock=work.clock, detail=detail)
+
+
+async def review_again(work: Work, mix: Mix) -> None:
+    """Have people look at deposits of which nothing has left, after a hold that came in between."""
+    for lot in await lots_of(work.session, mix.id):
+        left = select(MixDole.id).where(
+            MixDole.deposit_id == lot.deposit_id, MixDole.status == DoleStatus.RELEASED
+        )
+        has_left = (await work.session.exec(left.limit(1))).first() is not None
+        if lot.status == LotStatus.TAKEN and not has_left:
+            await _review(work, mix, lot)
 
 
 async def _review(work: Work, mix: Mix, lot: MixLot) -> None:
@@ -270,7 +321,10 @@ async def _cancel_doles(work: Work, lot: MixLot) -> int:
     return sum(int(amount_minor) for (amount_minor,) in cancelled)
 
 
-def _refund(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
+def _refund(
+    work: Work, mix: Mix, deposit: ChainDeposit, *, amount_minor: int | None = None
+) -> None:
+    """Make a deposit its user's balance, as a whole or what is left of it."""
     work.postings.append(
         mix_rules.mix_refund(
             deposit_id=deposit.id,
@@ -278,7 +332,7 @@ def _refund(work: Work, mix: Mix, deposit: ChainDeposit) -> None:
             mix_id=mix.id,
             user_id=mix.user_id,
             asset=mix.asset,
-            amount_minor=deposit.amount_minor,
+            amount_minor=deposit.amount_minor if amount_minor is None else amount_minor,
             at=work.clock.now(),
         )
     )

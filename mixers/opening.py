@@ -59,13 +59,18 @@ async def check_allowed_user(session: AsyncSession, user_id: str) -> int:
         MixingNotAllowedError: The level is too low.
         WalletFrozenError: Nothing of theirs leaves.
     """
-    row = await session.get(KycLevel, user_id)
-    level = row.level if row else UNVERIFIED_LEVEL
+    level = await level_of(session, user_id)
     if level < LEVEL_MIN:
         msg = f"Mixing takes KYC level {LEVEL_MIN}; yours is {level}."
         raise MixingNotAllowedError(msg)
     await check_not_frozen(session, user_id)
     return level
+
+
+async def level_of(session: AsyncSession, user_id: str) -> int:
+    """Return the KYC level that a user has now."""
+    row = await session.get(KycLevel, user_id)
+    return row.level if row else UNVERIFIED_LEVEL
 
 
 async def canonical_addresses(
@@ -93,16 +98,22 @@ async def canonical_addresses(
 
 
 async def _check_unused(session: AsyncSession, chain_id: str, addresses: Sequence[str]) -> None:
-    """Refuse what our books have seen before: it leads to whoever it was seen with."""
+    """
+    Refuse what our books have seen before: it leads to whoever it was seen with.
+
+    On another chain of the family, too: an address there is the same key's.
+    """
+    family = select(Chain.family).where(Chain.id == chain_id).scalar_subquery()
+    chains = select(Chain.id).where(Chain.family == family)
     given = select(MixAddress.mix_id).where(
-        MixAddress.chain_id == chain_id,
+        col(MixAddress.chain_id).in_(chains),
         col(MixAddress.address_hash).in_([hash_of(address) for address in addresses]),
     )
     paid = select(Payout.id).where(
-        Payout.chain_id == chain_id, col(Payout.destination).in_(addresses)
+        col(Payout.chain_id).in_(chains), col(Payout.destination).in_(addresses)
     )
     named = select(AddressBookEntry.id).where(
-        AddressBookEntry.chain_id == chain_id, col(AddressBookEntry.address).in_(addresses)
+        col(AddressBookEntry.chain_id).in_(chains), col(AddressBookEntry.address).in_(addresses)
     )
     for used in (given, paid, named):
         if (await session.exec(used.limit(1))).first() is not None:
@@ -244,8 +255,13 @@ async def _mixer(session: AsyncSession, request: MixRequest, *, locks: bool = Tr
 
 
 async def _check_address(session: AsyncSession, request: MixRequest, mixer: Mixer) -> None:
-    """Refuse a deposit address that is not the user's, or that anything came to or is for."""
-    row = await session.get(ChainAddress, request.address_id)
+    """
+    Refuse a deposit address that is not the user's, or that anything came to or is for.
+
+    It stays locked until the mix is there: a deposit that is written meanwhile waits for that, or
+    it would be credited as if there were no mix, and mixed as well.
+    """
+    row = await session.get(ChainAddress, request.address_id, with_for_update=True)
     is_theirs = (
         row is not None
         and (row.user_id, row.chain_id, row.asset) == (request.user_id, mixer.chain_id, mixer.asset)

@@ -15,20 +15,12 @@ from domain.errors import (
     UnknownAssetError,
 )
 from domain.ids import MIXER, new_id
-from domain.mixing.messages import MixerStatus, MixStatus
+from domain.mixing.messages import OPEN_STATUSES, MixerStatus
 from domain.mixing.policy import MixerPolicy
 from domain.mixing.sharding import Ring
 from domain.workflow_ids import mixer_queue
 from models.mixing import Mix, Mixer
 from models.wallets import Asset, BlockchainWallet, Chain, WalletType
-
-FINAL = (
-    MixStatus.DONE,
-    MixStatus.EXPIRED,
-    MixStatus.REFUNDED,
-    MixStatus.CANCELLED,
-    MixStatus.REFUSED,
-)
 
 
 async def create_mixer(
@@ -111,7 +103,7 @@ async def count_open(session: AsyncSession, mixer_id: str) -> int:
     """Return how many mixes of a mixer have not come to their end."""
     found = await session.exec(
         select(func.count(col(Mix.id))).where(
-            Mix.mixer_id == mixer_id, col(Mix.status).not_in(FINAL)
+            Mix.mixer_id == mixer_id, col(Mix.status).in_(OPEN_STATUSES)
         )
     )
     return found.one()

@@ -72,7 +72,7 @@ def status_of(mix: Mix, facts: Facts, *, now: datetime) -> MixStatus:
     """Return where a mix stands."""
     if mix.status == MixStatus.REFUSED:
         return MixStatus.REFUSED
-    if mix.is_cancelled:
+    if mix.is_cancelled and not facts.taken:
         return MixStatus.CANCELLED
     if facts.taken:
         is_over = facts.next_due_at is None and not facts.unsettled

@@ -91,6 +91,9 @@ TURNS = text("""
             WHERE p.chain_id = :chain_id AND p.asset = g.asset AND p.priority = g.priority
               AND p.user_id = g.user_id AND p.status = 'ready' AND NOT p.is_denied
               AND (p.route = 'payout' OR p.route = 'fund' AND p.pocket_id IS NOT NULL)
+              AND (p.mix_id IS NULL OR NOT EXISTS (
+                   SELECT FROM mix m WHERE m.id = p.mix_id
+                   AND (m.hold_kind IS NOT NULL OR m.paused_at IS NOT NULL)))
             ORDER BY p.created_at, p.id LIMIT :turns
         ) r
     ) w

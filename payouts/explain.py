@@ -82,6 +82,8 @@ def _ready(detail: PayoutDetail, *, now: datetime) -> Explanation:
             "Screening denies its destination; waiting until it is allowed, or for a refund.",
             "address_denied",
         )
+    if detail.is_stopped:
+        return Explanation("Its mix is paused or held; waiting until that goes on.", "mix")
     if not detail.asset.enabled:
         return Explanation(
             f"Approved; waiting until {detail.asset.code} is enabled again.", "asset_disabled"

@@ -12,6 +12,7 @@ from domain.payouts import OPEN_STATUSES, PayoutStatus
 from domain.pockets import Route
 from infra.paging import Page, paged
 from models.chain_transactions import ChainAttempt, ChainBatch, ChainHead, ChainTransaction
+from models.mixing import Mix
 from models.payouts import ApprovalDecision, Payout, PayoutEvent
 from models.wallets import Asset, Chain
 from payouts.approvals import decisions_on
@@ -42,6 +43,8 @@ class PayoutDetail:
     is_denied: bool = False
     """Screening denies its destination; no batch takes it."""
     offer: Offer | None = None
+    is_stopped: bool = False
+    """The mix that it is a part of is paused or held; no batch takes it."""
 
     @property
     def confirmations(self) -> int:
@@ -52,9 +55,14 @@ class PayoutDetail:
         return max(0, self.head.height - row.block_height + 1)
 
 
-async def payout_for(session: AsyncSession, payout_id: str, *, user_id: str | None) -> Payout:
+async def payout_for(
+    session: AsyncSession, payout_id: str, *, user_id: str | None, own_mixes_of: str | None = None
+) -> Payout:
     """
     Return the payout; with a ``user_id``, only if it is theirs.
+
+    With ``own_mixes_of`` a part of a mix is found by this user alone: among those who see
+    everybody's payouts, not all see everybody's mixes.
 
     Raises:
         PayoutNotFoundError: There is none, or it is somebody else's: the answer is the same.
@@ -62,14 +70,16 @@ async def payout_for(session: AsyncSession, payout_id: str, *, user_id: str | No
     payout = await session.get(Payout, payout_id)
     if payout is None or user_id not in (None, payout.user_id):
         raise PayoutNotFoundError
+    if payout.mix_id is not None and own_mixes_of not in (None, payout.user_id):
+        raise PayoutNotFoundError
     return payout
 
 
 async def payout_detail(
-    session: AsyncSession, payout_id: str, *, user_id: str | None
+    session: AsyncSession, payout_id: str, *, user_id: str | None, own_mixes_of: str | None = None
 ) -> PayoutDetail:
     """Return everything about one payout; see ``payout_for``."""
-    payout = await payout_for(session, payout_id, user_id=user_id)
+    payout = await payout_for(session, payout_id, user_id=user_id, own_mixes_of=own_mixes_of)
     events = await session.exec(
         select(PayoutEvent).where(PayoutEvent.payout_id == payout_id).order_by(col(PayoutEvent.id))
     )
@@ -87,7 +97,15 @@ async def payout_detail(
         head=await session.get(ChainHead, payout.chain_id),
         is_denied=payout.status in OPEN_STATUSES and bool(await denied_among(session, [payout])),
         offer=await _offer(session, row) if row else None,
+        is_stopped=await _is_stopped(session, payout),
     )
+
+
+async def _is_stopped(session: AsyncSession, payout: Payout) -> bool:
+    if payout.mix_id is None:
+        return False
+    mix = await session.get_one(Mix, payout.mix_id)
+    return mix.hold_kind is not None or mix.paused_at is not None
 
 
 async def _offer(session: AsyncSession, row: ChainTransaction) -> Offer | None:
@@ -113,9 +131,12 @@ async def list_payouts(
     user_id: str | None,
     status: PayoutStatus | None,
     asset: str | None,
+    own_mixes_of: str | None = None,
 ) -> Sequence[Payout]:
-    """Return a page of payouts and one row more; of one user, or of all."""
+    """Return a page of payouts and one row more; of one user, or of all as ``payout_for`` says."""
     query = select(Payout).where(Payout.route == Route.PAYOUT)
+    if own_mixes_of is not None:
+        query = query.where(col(Payout.mix_id).is_(None) | (col(Payout.user_id) == own_mixes_of))
     if user_id is not None:
         query = query.where(Payout.user_id == user_id)
     if status is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import ColumnElement, Select, exists, or_, select
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +15,7 @@ from infra.paging import Page, paged
 from ledger.queries import codes_of
 from models.chain_transactions import ChainAttempt, ChainTransaction
 from models.ledger import LedgerAccount, LedgerEntry, LedgerTransaction
+from models.payouts import Payout
 from transactions.views import WALLET_TRANSACTION, WALLET_TRANSACTION_EVENT
 
 _PIECE_ROWS: Final = 500
@@ -66,6 +67,8 @@ class TransactionFilter:
     """The first moment that does not belong to it."""
     search: str | None = None
     """An id, a txid, or a counterparty, in full; or a part of the note."""
+    own_mixes_of: str | None = None
+    """Parts of mixes of this user alone; not all who see everybody's operations see mixes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +140,17 @@ async def transactions_by_id(
 
 
 async def transaction_detail(
-    session: AsyncSession, transaction_id: str, *, user_id: str | None, viewer_id: str
+    session: AsyncSession,
+    transaction_id: str,
+    *,
+    user_id: str | None,
+    viewer_id: str,
+    own_mixes_of: str | None = None,
 ) -> TransactionDetail:
     """
     Return one operation with all that belongs to it; with a ``user_id``, only if it is theirs.
+
+    With ``own_mixes_of`` a part of a mix is found by this user alone.
 
     Of an operation with two sides, staff see the sender's, a party sees their own.
 
@@ -150,6 +160,8 @@ async def transaction_detail(
     query = _selected().where(_VIEW.id == transaction_id)
     if user_id is not None:
         query = query.where(_VIEW.user_id == user_id)
+    if own_mixes_of is not None:
+        query = query.where(_is_seen_by(own_mixes_of))
     sides = [_transaction(row) for row in await session.execute(query)]
     if not sides:
         raise TransactionNotFoundError
@@ -181,7 +193,17 @@ def _filtered(wanted: TransactionFilter) -> Select[Any]:
         query = query.where(_VIEW.created_at >= wanted.since)
     if wanted.until is not None:
         query = query.where(_VIEW.created_at < wanted.until)
+    if wanted.own_mixes_of is not None:
+        query = query.where(_is_seen_by(wanted.own_mixes_of))
     return query if wanted.search is None else query.where(_matches(wanted.search))
+
+
+def _is_seen_by(user_id: str) -> ColumnElement[bool]:
+    """Leave out parts of mixes of anybody else."""
+    part = exists().where(
+        col(Payout.id) == _VIEW.id, col(Payout.mix_id).is_not(None), col(Payout.user_id) != user_id
+    )
+    return ~part
 
 
 def _matches(text: str) -> ColumnElement[bool]:

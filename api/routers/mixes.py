@@ -27,6 +27,7 @@ from api.schemas.mixes import (
     MixDetailView,
     MixHoldBody,
     MixOutcomeView,
+    MixReleaseBody,
     MixView,
     audit_view,
     mix_detail_view,
@@ -160,8 +161,11 @@ async def list_mixes(
 @router.get("/{mix_id}", responses=problem_responses(*_ONE))
 async def get_mix(mix_id: MixPath, principal: ReadPrincipal, state: State) -> MixDetailView:
     """Return a mix with where it is paid in, what is paid where, and its history."""
-    user_id = None if principal.has_role(*STAFF) else principal.user_id
-    return await _detail(state, mix_id, user_id)
+    found = await _detail(state, mix_id, own_mixes_of(principal))
+    if found.user_id != principal.user_id:
+        # It says as much of where it is paid as the audit trail.
+        logger.warning("%s read the mix %s", principal.user_id, mix_id)
+    return found
 
 
 @router.post("/{mix_id}/cancellation", responses=problem_responses(*_ACT))
@@ -209,15 +213,19 @@ async def hold_mix(
 @router.post("/{mix_id}/hold/release", responses=problem_responses(*_HOLD))
 async def release_mix(
     mix_id: MixPath,
-    body: MixHoldBody,
+    body: MixReleaseBody,
     principal: Operator,
     second_factor: SecondFactor,
     state: State,
 ) -> MixOutcomeView:
-    """Let a held mix go on; what became due meanwhile leaves at moments that are drawn anew."""
+    """
+    Let a held mix go on; what became due meanwhile leaves at moments that are drawn anew.
+
+    With `gives_back` what has not left becomes its user's balance instead, and nothing more leaves.
+    """
     mix = await _any(state, mix_id)
     await second_factor.require()
-    action = MixAction(mix.id, principal.user_id, body.note)
+    action = MixAction(mix.id, principal.user_id, body.note, body.gives_back)
     return _outcome(await state.mix_workflows.release_hold(action, mix.mixer_id))
 
 
@@ -229,6 +237,11 @@ async def read_audit(mix_id: MixPath, principal: Reader, state: State) -> MixAud
         lines = await read_trail(session, state.mixer_keys, mix_id)
     logger.warning("%s read the audit trail of %s", principal.user_id, mix_id)
     return MixAuditTrailView(items=[audit_view(line) for line in lines])
+
+
+def own_mixes_of(principal: Principal) -> str | None:
+    """Return whose mixes alone the caller may see among everybody's payouts; None for all."""
+    return None if principal.has_role(*STAFF) else principal.user_id
 
 
 async def _own(state: AppState, mix_id: str, principal: Principal) -> Mix:

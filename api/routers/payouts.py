@@ -19,6 +19,7 @@ from api.problems import (
     SESSION_PROBLEMS,
     problem_responses,
 )
+from api.routers.mixes import own_mixes_of
 from api.schemas.base import Listed, id_pattern
 from api.schemas.payouts import (
     AssetText,
@@ -76,7 +77,7 @@ from payouts.queries import payout_detail, payout_for
 router = APIRouter(prefix="/v1/payouts", tags=["payouts"])
 
 STAFF = (Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.OWNER)
-"""Who sees everybody's payouts."""
+"""Who sees everybody's payouts; parts of mixes are for those who see everybody's mixes."""
 
 PayoutPath = Annotated[str, Path(pattern=id_pattern(PAYOUT))]
 Approver = Annotated[Principal, Depends(require_role(Role.APPROVER))]
@@ -168,6 +169,7 @@ async def list_payouts(
             user_id=None if scope == "all" else principal.user_id,
             status=status,
             asset=asset,
+            own_mixes_of=own_mixes_of(principal),
         )
     return listed(rows, page, item=payout_view, position=_position)
 
@@ -186,7 +188,12 @@ async def explain_payout(
 ) -> ExplanationView:
     """Say in one sentence what the payout waits for."""
     async with state.database.transaction() as session:
-        detail = await payout_detail(session, payout_id, user_id=_visible_to(principal))
+        detail = await payout_detail(
+            session,
+            payout_id,
+            user_id=_visible_to(principal),
+            own_mixes_of=own_mixes_of(principal),
+        )
         explanation = await explain(session, detail, now=state.clock.now())
     return ExplanationView(
         payout_id=payout_id,
@@ -269,7 +276,10 @@ async def _decide(
     body: DecisionBody,
 ) -> DecisionOutcomeView:
     async with state.database.transaction() as session:
-        _check_alone(await payout_for(session, payout_id, user_id=None))
+        payout = await payout_for(
+            session, payout_id, user_id=None, own_mixes_of=own_mixes_of(principal)
+        )
+        _check_alone(payout)
     proof = await second_factor.require()
     decision = Decision(
         decision_id=new_id(DECISION),
@@ -316,7 +326,12 @@ def _check_alone(payout: Payout) -> None:
 async def detail_of(state: AppState, payout_id: str, principal: Principal) -> PayoutDetailView:
     """Return a payout with everything about it, if the caller may see it."""
     async with state.database.transaction() as session:
-        detail = await payout_detail(session, payout_id, user_id=_visible_to(principal))
+        detail = await payout_detail(
+            session,
+            payout_id,
+            user_id=_visible_to(principal),
+            own_mixes_of=own_mixes_of(principal),
+        )
     workflow_id = payout_workflow_id(payout_id)
     return payout_detail_view(
         detail, workflow_id=workflow_id, workflow_url=state.workflow_url(workflow_id)

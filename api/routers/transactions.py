@@ -10,6 +10,7 @@ from api.pagination import PageQuery, listed
 from api.problems import SESSION_PROBLEMS, problem_responses
 from api.report_files import ReportFile
 from api.routers.deposits import require_scope_of_list, visible_to
+from api.routers.mixes import own_mixes_of
 from api.routers.wallets import Moment
 from api.schemas.base import PLAIN_TEXT_PATTERN, ULID_PATTERN, Listed
 from api.schemas.payouts import AssetText, ListScope
@@ -71,6 +72,7 @@ def wanted_transactions(
         since=since,
         until=until,
         search=search,
+        own_mixes_of=own_mixes_of(principal),
     )
 
 
@@ -124,6 +126,7 @@ async def get_transaction(
             transaction_id,
             user_id=visible_to(principal),
             viewer_id=principal.user_id,
+            own_mixes_of=own_mixes_of(principal),
         )
     workflow_id = workflow_of(transaction_id, group_id=detail.transaction.group_id)
     return transaction_detail_view(

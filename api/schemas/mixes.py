@@ -66,6 +66,16 @@ class MixHoldBody(StrictModel):
     note: str = Field(min_length=1, max_length=500, examples=["order 17/2026"])
 
 
+class MixReleaseBody(MixHoldBody):
+    """Why, and whether it goes on."""
+
+    gives_back: bool = Field(
+        default=False,
+        strict=True,
+        description="What has not left becomes its user's balance, and nothing more leaves.",
+    )
+
+
 class MixerView(Answer):
     """A mixer with its terms for mixes to come."""
 

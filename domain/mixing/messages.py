@@ -1,8 +1,8 @@
 """
 What is said about mixes between API, workflows and the database, and the policy on deposits.
 
-- *In time* is what was seen before the mix expired. It is mixed, if its amount is within the
-  mixer's bounds and its user's limits, each deposit by itself.
+- *In time* is what was seen before the mix expired. It is mixed, if its user still has the level,
+  and its amount is within the mixer's bounds and its user's limits, each deposit by itself.
 - *Late* is mixed too where the mixer's policy takes it.
 - Everything else, and what was paid in for a mix that is given up, is the user's plain balance.
 - What the chain takes back before it was paid out is not paid out; what was paid out by then is
@@ -47,6 +47,10 @@ class MixStatus(StrEnum):
     """Given up before the first part left; what had come is the user's balance."""
     REFUSED = "refused"
     """Never opened."""
+
+
+OPEN_STATUSES: Final = (MixStatus.AWAITING_FUNDS, MixStatus.CONFIRMING, MixStatus.MIXING)
+"""Where a mix is not over."""
 
 
 class LotStatus(StrEnum):
@@ -139,6 +143,8 @@ class MixAction:
     mix_id: str
     operator_id: str
     note: str
+    gives_back: bool = False
+    """With the end of a hold: what has not left is its user's balance, and nothing more leaves."""
 
 
 @dataclass(frozen=True)

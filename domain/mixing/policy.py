@@ -13,6 +13,8 @@ from domain.mixing.fees import least_deposit_minor, split_fee
 ADDRESSES_MAX: Final = 20
 """Withdrawal addresses of one mix."""
 PARTS_MAX: Final = 500
+SECONDS_MAX: Final = 366 * 86_400
+"""Of a delay, a window or a time to wait: moments far beyond cannot be written."""
 ROUNDING_MAX: Final = Fraction(1, 20)
 """Most that rounding may add to the fee, of the smallest deposit."""
 
@@ -39,13 +41,13 @@ class MixerPolicy(BaseModel):
     deposit_min_minor: int = Field(ge=1)
     """What is less is not mixed: it is given to its user's balance."""
     deposit_max_minor: int = Field(ge=1)
-    delay_min_s: int = Field(ge=0)
+    delay_min_s: int = Field(ge=0, le=SECONDS_MAX)
     """No part leaves sooner after its deposit is confirmed."""
-    window_s: int = Field(ge=1)
+    window_s: int = Field(ge=1, le=SECONDS_MAX)
     """Over so long a time the parts leave."""
     slot_s: int = Field(ge=1)
     """Parts leave at multiples of this, those of all users together."""
-    expires_after_s: int = Field(default=86_400, ge=60)
+    expires_after_s: int = Field(default=86_400, ge=60, le=SECONDS_MAX)
     """So long a mix awaits its deposit."""
     takes_late: bool = False
     """A deposit that is seen after that is mixed all the same; else it is its user's balance."""

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 )
 
 from domain.errors import MixStateError
-from domain.mixing.messages import DoleStatus
+from domain.mixing.messages import DoleStatus, MixStatus
 from ledger import chart
 from models.mixing import Mix
 from tests.support.books import CHAIN
@@ -38,6 +38,7 @@ class MixMachine(RuleBasedStateMachine):
         url = self.stack.enter_context(fresh_database(self.server))
         self.house: MixHouse = self.wait(self.stack.enter_async_context(opened_house(url)))
         self.mixes: list[Mix] = []
+        self.refused: list[Mix] = []
         self.deposits: dict[str, tuple[Mix, int, bool]] = {}
 
     @override
@@ -65,13 +66,32 @@ class MixMachine(RuleBasedStateMachine):
         self.wait(self.house.confirm(deposit_id))
         self.deposits[deposit_id] = (mix, amount, True)
 
+    @precondition(lambda self: not self.refused)
+    @rule(amount=st.sampled_from([100, 33_333]))
+    def ask_where_something_came_before(self, amount: int) -> None:
+        request = self.wait(self.house.request())
+        deposit_id = self.wait(self.house.arrived(request.address_id, amount))
+        self.wait(self.house.confirm(deposit_id, is_for_mix=False))
+        assert self.wait(self.house.desk.open(request)).status == MixStatus.REFUSED
+        mix = self.wait(self.house.mix(request.mix_id))
+        self.refused.append(mix)
+        self.deposits[deposit_id] = (mix, amount, True)
+
+    @precondition(lambda self: self.refused)
+    @rule()
+    def pay_in_for_nothing(self) -> None:
+        (mix,) = self.refused
+        self.deposits[self.wait(self.house.fund(mix, 7_777, is_for_mix=False))] = (mix, 7_777, True)
+
     @precondition(lambda self: self.deposits)
     @rule(which=st.integers(0), is_seen=st.booleans())
     def reorganize(self, which: int, *, is_seen: bool) -> None:
         deposit_id = list(self.deposits)[which % len(self.deposits)]
         mix, amount, is_there = self.deposits[deposit_id]
-        turn = self.house.drop if is_there else self.house.confirm
-        self.wait(turn(deposit_id))
+        if is_there:
+            self.wait(self.house.drop(deposit_id))
+        else:
+            self.wait(self.house.confirm(deposit_id, is_for_mix=mix not in self.refused))
         self.deposits[deposit_id] = (mix, amount, not is_there)
         if is_seen:
             self.wait(self.house.advance(mix))
@@ -80,10 +100,11 @@ class MixMachine(RuleBasedStateMachine):
     @rule(
         which=st.integers(0),
         what=st.sampled_from(["cancel", "pause", "resume", "hold", "release_hold"]),
+        gives_back=st.booleans(),
     )
-    def act(self, which: int, what: str) -> None:
+    def act(self, which: int, what: str, *, gives_back: bool) -> None:
         mix = self.mixes[which % len(self.mixes)]
-        asked = self.house.act(mix) if "hold" in what else mix.id
+        asked = self.house.act(mix, gives_back=gives_back) if "hold" in what else mix.id
         with suppress(MixStateError):
             self.wait(getattr(self.house.desk, what)(asked))
 
@@ -93,6 +114,13 @@ class MixMachine(RuleBasedStateMachine):
         self.house.clock.advance(timedelta(hours=hours))
         for mix in self.mixes:
             self.wait(self.house.advance(mix))
+            self.wait(self._check_given_up(mix))
+
+    async def _check_given_up(self, mix: Mix) -> None:
+        """Nothing stays in a mix that is given up."""
+        now = await self.house.mix(mix.id)
+        if now.is_cancelled and now.hold_kind is None:
+            assert await self.house.owed(mix) == 0
 
     @rule()
     def thaw(self) -> None:

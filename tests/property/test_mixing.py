@@ -14,7 +14,7 @@ from domain.mixing.denominations import denominations, fewest, fewest_max, in_se
 from domain.mixing.fees import least_deposit_minor, split_fee
 from domain.mixing.parts import draw_parts
 from domain.mixing.plan import draw_plan
-from domain.mixing.policy import ADDRESSES_MAX, MixerPolicy, parse_mixer_policy
+from domain.mixing.policy import ADDRESSES_MAX, SECONDS_MAX, MixerPolicy, parse_mixer_policy
 from domain.mixing.sharding import Ring
 from domain.mixing.slots import draw_moments
 
@@ -283,6 +283,12 @@ class TestPolicy:
     def test_refuses_what_contradicts_itself(self, changed: dict[str, object]) -> None:
         with pytest.raises(InvalidMixerPolicyError):
             parse_mixer_policy(self.GOOD | changed)
+
+    @pytest.mark.parametrize("field", ["delay_min_s", "window_s", "expires_after_s"])
+    def test_waits_for_no_moment_that_cannot_be_written(self, field: str) -> None:
+        parse_mixer_policy(self.GOOD | {field: SECONDS_MAX})
+        with pytest.raises(InvalidMixerPolicyError):
+            parse_mixer_policy(self.GOOD | {field: 10**13})
 
     @given(policies())
     def test_bounds_what_rounding_takes(self, policy: MixerPolicy) -> None:

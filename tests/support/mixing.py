@@ -130,14 +130,17 @@ class MixHouse:
             return await session.get_one(Mix, mix_id)
 
     async def seen(self, mix: Mix, amount_minor: int) -> str:
+        return await self.arrived(mix.address_id, amount_minor, user_id=mix.user_id)
+
+    async def arrived(self, address_id: str, amount_minor: int, *, user_id: str = "u1") -> str:
         """Write a deposit as the watcher does that sees it in the pool."""
         async with self.books.owner.transaction() as session:
             deposit = ChainDeposit(
                 id=new_id(DEPOSIT),
                 chain_id=CHAIN,
-                address_id=mix.address_id,
-                user_id=mix.user_id,
-                asset=mix.asset,
+                address_id=address_id,
+                user_id=user_id,
+                asset="ETH",
                 txid=new_id("tx"),
                 position="native",
                 amount_minor=amount_minor,
@@ -148,7 +151,7 @@ class MixHouse:
             session.add(deposit)
             return deposit.id
 
-    async def confirm(self, deposit_id: str) -> None:
+    async def confirm(self, deposit_id: str, *, is_for_mix: bool = True) -> None:
         """Bury a deposit deep enough, and book it."""
         await self._change(
             deposit_id,
@@ -158,8 +161,8 @@ class MixHouse:
             missing_since=None,
         )
         standing = await self.deposits.advance(deposit_id)
-        assert standing.mix_id is not None
-        assert standing.mix_queue == self.mixer.task_queue
+        assert (standing.mix_id is not None) is is_for_mix
+        assert standing.mix_queue == (self.mixer.task_queue if is_for_mix else None)
 
     async def drop(self, deposit_id: str) -> None:
         """Let a reorg take a booked deposit."""
@@ -174,9 +177,9 @@ class MixHouse:
         await self.fund(mix, amount_minor)
         return await self.mix(mix.id)
 
-    async def fund(self, mix: Mix, amount_minor: int) -> str:
+    async def fund(self, mix: Mix, amount_minor: int, *, is_for_mix: bool = True) -> str:
         deposit_id = await self.seen(mix, amount_minor)
-        await self.confirm(deposit_id)
+        await self.confirm(deposit_id, is_for_mix=is_for_mix)
         await self.desk.advance(mix.id)
         return deposit_id
 
@@ -221,8 +224,8 @@ class MixHouse:
     async def faults(self) -> Sequence[MixerBooks]:
         return await self.checker.check()
 
-    def act(self, mix: Mix, note: str = "because") -> MixAction:
-        return MixAction(mix.id, "a1", note)
+    def act(self, mix: Mix, note: str = "because", *, gives_back: bool = False) -> MixAction:
+        return MixAction(mix.id, "a1", note, gives_back)
 
     async def _change(self, deposit_id: str, **values: Any) -> None:
         async with self.books.owner.transaction() as session:
@@ -269,3 +272,8 @@ async def level_of(house: MixHouse, user_id: str, level: int) -> None:
     await house.books.tamper(
         f"UPDATE kyc_level SET level = {level} WHERE user_id = '{user_id}'"  # noqa: S608
     )
+
+
+async def age_trail(house: MixHouse) -> None:
+    """Let the time of every line be over, by the test's clock and by the database's."""
+    await house.books.tamper("UPDATE mix_audit SET keep_until = '2025-12-31'")

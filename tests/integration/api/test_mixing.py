@@ -219,6 +219,18 @@ class TestMix:
         after, _ = await office.bank.balances()
         assert after - before == 20_000
 
+    async def test_held_is_given_back_by_an_operator(self, office: Office) -> None:
+        before, _ = await office.bank.balances()
+        mix = (await office.open()).json()
+        await office.fund(mix["id"], 20_000)
+        await until(lambda: _is(office, mix["id"], lambda m: m["hold"] == "review"))
+        path, body = f"/v1/mixes/{mix['id']}/hold/release", {"note": "no", "gives_back": True}
+        assert (await office.bank.send("POST", path, body=body)).status_code == 403
+        given = await office.bank.send("POST", path, person=office.operator, body=body)
+        assert given.json()["status"] == "cancelled", given.text
+        after, _ = await office.bank.balances()
+        assert after - before == 20_000
+
     async def test_needs_a_second_factor(self, office: Office) -> None:
         answer = await office.bank.send(
             "POST",
@@ -239,15 +251,49 @@ class TestMix:
         )
         assert (answer.status_code, code_of(answer)) == (403, "mixing_not_allowed")
 
-    async def test_is_nobody_elses_business(self, office: Office) -> None:
+    async def test_is_nobody_elses_business(
+        self, office: Office, caplog: pytest.LogCaptureFixture
+    ) -> None:
         mix = (await office.open()).json()
         stranger = await office.bank.person("sam")
         for path in (f"/v1/mixes/{mix['id']}", f"/v1/mixes/{mix['id']}/audit"):
             answer = await office.bank.get(path, stranger)
             assert answer.status_code in (403, 404)
+        assert (await office.get(mix["id"]))["id"] == mix["id"]
+        assert "read the mix" not in caplog.text
         assert (await office.get(mix["id"], office.operator))["id"] == mix["id"]
+        assert f"{office.operator.id} read the mix {mix['id']}" in caplog.text
         listed = await office.bank.get("/v1/mixes?scope=all", office.operator)
         assert [item["id"] for item in listed.json()["items"]] == [mix["id"]]
+
+    async def test_shows_its_parts_to_no_admin_who_does_not_see_mixes(self, office: Office) -> None:
+        mix = (await office.open()).json()
+        await office.fund(mix["id"], 5_000)
+        await until(lambda: _is(office, mix["id"], lambda m: m["status"] == "mixing"))
+        if (await office.get(mix["id"]))["hold"]:
+            await office.post(mix["id"], "hold/release", office.operator)
+        office.bank.clock.advance(timedelta(hours=2))
+        await TemporalNotifier(office.bank.state.temporal).mixes_moved([mix["id"]])
+        await until(lambda: _is(office, mix["id"], lambda m: int(m["doled"]) > 0))
+        payout_id = (await office.get(mix["id"]))["doles"][0]["payout_id"]
+
+        ones = [f"/v1/payouts/{payout_id}", f"/v1/payouts/{payout_id}/explain"]
+        ones.append(f"/v1/transactions/{payout_id}")
+        approver = await office.bank.person("anna", Role.APPROVER)
+        for person, lists in ((approver, ["payouts"]), (office.owner, ["payouts", "transactions"])):
+            for path in ones:
+                assert (await office.bank.get(path, person)).status_code == 404, path
+            for name in lists:
+                listed = await office.bank.get(f"/v1/{name}?scope=all", person)
+                assert payout_id not in listed.text
+            exported = await office.bank.get("/v1/transactions/export?scope=all", office.owner)
+            assert exported.status_code == 200
+            assert payout_id not in exported.text
+        for person in (office.operator, office.bank.customer):
+            for path in ones:
+                assert (await office.bank.get(path, person)).status_code == 200, path
+        listed = await office.bank.get("/v1/transactions?scope=all", office.operator)
+        assert payout_id in listed.text
 
     async def test_repeated_is_the_same_and_another_is_refused(self, office: Office) -> None:
         headers = {"Idempotency-Key": "k"}

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from chains.jobcoin.node import pooled
 from chains.jobcoin.node.book import JobcoinBook
 from domain.clock import SystemClock
 from domain.errors import (
@@ -86,6 +87,26 @@ async def outcome(sending: object) -> type[StrongroomError] | None:
     except StrongroomError as error:
         return type(error)
     return None
+
+
+class TestPool:
+    async def test_that_is_full_of_what_cannot_be_mined_keeps_nobody_out(
+        self, jobcoin: JobcoinWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(pooled, "_READ_MAX", 3)
+        purse, nobody, destination = await jobcoin.purse(START_MINOR), Purse(), Purse().address
+        for nonce in (1, 2, 3):
+            # Of nothing, to oneself: whoever has no coins may send it.
+            await jobcoin.book.admit(nobody.pay({nobody.address: 0}, account_nonce=nonce).raw)
+        for nonce in (1, 0):
+            await jobcoin.book.admit(purse.pay({destination: 5}, account_nonce=nonce).raw)
+        await jobcoin.mine()
+        assert await jobcoin.balance(destination) == 10
+        # When what was missing comes, the rest goes with it.
+        await jobcoin.book.admit(nobody.pay({nobody.address: 0}).raw)
+        await jobcoin.mine()
+        await jobcoin.mine()
+        assert (await jobcoin.client.get("/v1/pool")).json()["items"] == []
 
 
 class TestConcurrency:

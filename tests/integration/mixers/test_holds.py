@@ -1,11 +1,14 @@
 """Holds, freezes and screening stop a mix; the audit trail tells of it; the check notices theft."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from domain.errors import InvariantError, MixStateError
 from domain.mixing.messages import HoldKind, MixStatus
+from domain.payouts import PayoutStatus
 from domain.ports import ScreeningVerdict
 from infra.keyring import Keyring
 from ledger import chart, rules
@@ -13,8 +16,8 @@ from mixers.audit import read_trail
 from models.deposits import UserFreeze
 from models.mixing import MixAddress, MixAudit
 from models.runs import AddressScreening
-from tests.support.books import CHAIN
-from tests.support.mixing import KEYS, MixHouse
+from tests.support.books import CHAIN, HOT
+from tests.support.mixing import KEYS, MixHouse, age_trail
 
 
 class TestLegalHold:
@@ -28,6 +31,24 @@ class TestLegalHold:
         assert all(dole.due_at > lifted_at for dole in await house.doles(mix))
         await house.after(mix)
         assert len(await house.payouts(mix)) == len(await house.doles(mix))
+
+    async def test_keeps_parts_that_were_released_and_wait_to_be_sent(
+        self, house: MixHouse
+    ) -> None:
+        mix = await house.funded()
+        await house.after(mix)
+        await house.desk.hold(house.act(mix))
+        house.clock.advance(timedelta(minutes=2))
+        assert (
+            await house.books.log.claim(chain_id=CHAIN, wallet_address=HOT, claim_key="while held")
+            is None
+        )
+        await house.desk.release_hold(house.act(mix))
+        batch_id = await house.books.claim()
+        await house.books.runner.prepare(batch_id)
+        await house.desk.hold(house.act(mix))
+        await house.books.log.allocate(batch_id)
+        assert {p.status for p in await house.payouts(mix)} == {PayoutStatus.READY}
 
     async def test_lets_nothing_be_given_back(self, house: MixHouse) -> None:
         mix = await house.opened()
@@ -85,12 +106,69 @@ class TestOwnHolds:
         await house.after(mix)
         assert len(await house.payouts(mix)) > 0
 
+    async def test_is_looked_at_even_if_a_legal_hold_came_in_between(self, house: MixHouse) -> None:
+        rules_ = [{"asset": "*", "up_to_minor": "5000", "approvals": 0}]
+        await house.books.set_policy({"rules": rules_})
+        mix = await house.funded(20_000)
+        await house.desk.hold(house.act(mix))
+        for kind in (HoldKind.REVIEW, None):
+            await house.desk.release_hold(house.act(mix))
+            assert (await house.mix(mix.id)).hold_kind == kind
+
     async def test_a_part_that_needs_approvers_by_now(self, house: MixHouse) -> None:
         mix = await house.funded()
         await house.books.set_policy({"rules": []})
         await house.after(mix)
         assert (await house.mix(mix.id)).hold_kind == HoldKind.POLICY
         assert await house.payouts(mix) == []
+
+
+class TestGivingBack:
+    async def test_gives_what_screening_lets_never_leave(self, house: MixHouse) -> None:
+        mix = await house.funded()
+        doles = await house.doles(mix)
+        await house.after(mix, doles[0].due_at - house.clock.now())
+        left = sum(p.amount_minor for p in await house.payouts(mix))
+        await house.desk.hold(house.act(mix))
+        standing = await house.desk.release_hold(house.act(mix, gives_back=True))
+        # The part that has left is still on its way.
+        assert standing.status == MixStatus.MIXING
+        assert (await house.owed(mix), await house.fees()) == (0, 200)
+        assert await house.available() == 19_800 - left
+        assert await house.faults() == []
+        await house.after(mix)
+        assert sum(p.amount_minor for p in await house.payouts(mix)) == left
+        # What still comes is not mixed, and nothing is given back again.
+        await house.fund(mix, 20_000)
+        assert await house.available() == 39_800 - left
+        with pytest.raises(MixStateError):
+            await house.desk.release_hold(house.act(mix, gives_back=True))
+        assert (await house.desk.cancel(mix.id)).status == MixStatus.MIXING
+        assert await house.available() == 39_800 - left
+
+    async def test_gives_the_fee_too_where_nothing_has_left(self, house: MixHouse) -> None:
+        mix = await house.funded(20_070)
+        await house.desk.hold(house.act(mix))
+        standing = await house.desk.release_hold(house.act(mix, gives_back=True))
+        assert standing.status == MixStatus.CANCELLED
+        assert (await house.available(), await house.fees()) == (20_070, 0)
+
+    async def test_of_what_the_chain_takes_back_is_a_debt(self, house: MixHouse) -> None:
+        mix = await house.opened()
+        deposit_id = await house.fund(mix, 20_000)
+        doles = await house.doles(mix)
+        await house.after(mix, doles[0].due_at - house.clock.now())
+        left = sum(p.amount_minor for p in await house.payouts(mix))
+        await house.desk.hold(house.act(mix))
+        await house.desk.release_hold(house.act(mix, gives_back=True))
+        await house.drop(deposit_id)
+        assert await house.faults() == []
+        await house.advance(mix)
+        assert (await house.available(), await house.owed(mix), await house.fees()) == (-left, 0, 0)
+        await house.confirm(deposit_id)
+        assert await house.faults() == []
+        await house.advance(mix)
+        assert await house.available() == 20_000 - left
 
 
 class TestFreezes:
@@ -152,7 +230,9 @@ class TestAuditTrail:
     async def test_is_purged_when_its_time_is_over(self, house: MixHouse) -> None:
         mix = await house.funded()
         await house.after(mix)
-        await _age(house)
+        await house.books.tamper("UPDATE payout SET status = 'settled'")
+        await house.advance(mix)
+        await age_trail(house)
         assert await house.checker.purge() > 0
         async with house.books.owner.transaction() as session:
             assert (await session.exec(select(MixAudit))).all() == []
@@ -163,10 +243,19 @@ class TestAuditTrail:
         again = await house.open(to=[p.destination for p in await house.payouts(mix)][:1])
         assert again.reason_code == "address_reused"
 
+    async def test_is_kept_while_the_mix_is_open(self, house: MixHouse) -> None:
+        mix = await house.opened()
+        await age_trail(house)
+        assert await house.checker.purge() == 0
+        await house.fund(mix, 20_000)
+        assert len(await house.doles(mix)) > 0
+        await age_trail(house)
+        assert await house.checker.purge() == 0
+
     async def test_is_kept_while_the_mix_is_held(self, house: MixHouse) -> None:
         mix = await house.funded()
         await house.desk.hold(house.act(mix))
-        await _age(house)
+        await age_trail(house)
         assert await house.checker.purge() == 0
         with pytest.raises(DBAPIError, match="is kept"):
             await house.books.execute("DELETE FROM mix_audit")
@@ -178,11 +267,6 @@ class TestAuditTrail:
         assert await house.checker.purge() == 0
         with pytest.raises(DBAPIError, match="is kept"):
             await house.books.execute("DELETE FROM mix_audit")
-
-
-async def _age(house: MixHouse) -> None:
-    """Let the time of every line be over, by the test's clock and by the database's."""
-    await house.books.tamper("UPDATE mix_audit SET keep_until = '2025-12-31'")
 
 
 class TestGuards:

@@ -8,8 +8,11 @@ from domain.errors import MixStateError
 from domain.mixing.messages import DoleStatus, LotStatus, MixStatus
 from domain.payouts import PayoutStatus
 from models.limits import LimitsVersion
+from payouts.explain import explain
+from payouts.queries import payout_detail
+from tests.support.books import CHAIN, HOT
 from tests.support.clocks import LeapingClock
-from tests.support.mixing import WINDOW, MixHouse
+from tests.support.mixing import WINDOW, MixHouse, age_trail, level_of
 
 HOUR = timedelta(hours=1)
 
@@ -55,6 +58,16 @@ class TestTaking:
         assert (await house.available(), await house.owed(mix)) == (amount, 0)
         standing = await house.after(mix, 2 * HOUR)
         assert (standing.status, standing.wake_at) == (MixStatus.REFUNDED, None)
+
+    async def test_gives_what_a_user_without_the_level_pays_in_to_the_balance(
+        self, house: MixHouse
+    ) -> None:
+        mix = await house.opened()
+        await level_of(house, "u1", 1)
+        await house.fund(mix, 20_000)
+        (lot,) = await house.lots(mix)
+        assert (lot.status, lot.reason_code) == (LotStatus.REFUNDED, "mixing_not_allowed")
+        assert await house.available() == 20_000
 
     async def test_counts_against_the_limits(self, house: MixHouse) -> None:
         async with house.books.owner.transaction() as session:
@@ -104,6 +117,15 @@ class TestExpiry:
         await house.after(mix, 2 * HOUR)
         await house.fund(mix, 20_000)
         assert (await house.mix(mix.id)).status == MixStatus.MIXING
+
+    async def test_of_addresses_that_are_purged_makes_it_the_balance(self, house: MixHouse) -> None:
+        house.mixer = await house.add_mixer(takes_late=True)
+        mix = await house.opened()
+        await house.after(mix, 2 * HOUR)
+        await age_trail(house)
+        assert await house.checker.purge() > 0
+        await house.fund(mix, 20_000)
+        assert await house.available() == 20_000
 
 
 class TestDoling:
@@ -218,6 +240,19 @@ class TestCancelling:
         with pytest.raises(MixStateError):
             await house.desk.cancel(mix.id)
 
+    async def test_gives_back_what_is_gone_for_a_moment(self, house: MixHouse) -> None:
+        mix = await house.opened()
+        deposit_id = await house.fund(mix, 20_000)
+        await house.drop(deposit_id)
+        await house.desk.cancel(mix.id)
+        await house.confirm(deposit_id)
+        await house.advance(mix)
+        assert (await house.available(), await house.owed(mix), await house.fees()) == (
+            20_000,
+            0,
+            0,
+        )
+
     async def test_makes_what_still_comes_the_balance(self, house: MixHouse) -> None:
         mix = await house.opened()
         deposit_id = await house.seen(mix, 20_000)
@@ -241,6 +276,23 @@ class TestPausing:
         assert standing.wake_at == doles[0].due_at
         await house.after(mix)
         assert len(await house.payouts(mix)) == len(doles)
+
+    async def test_keeps_parts_that_were_released_and_wait_to_be_sent(
+        self, house: MixHouse
+    ) -> None:
+        mix = await house.funded()
+        await house.after(mix)
+        await house.desk.pause(mix.id)
+        house.clock.advance(timedelta(minutes=2))
+        waiting = await house.books.log.claim(
+            chain_id=CHAIN, wallet_address=HOT, claim_key="while paused"
+        )
+        assert waiting is None
+        (payout, *_) = await house.payouts(mix)
+        assert await _waits_for(house, payout.id) == "mix"
+        await house.desk.resume(mix.id)
+        assert await _waits_for(house, payout.id) == "batch"
+        assert await house.books.claim()
 
     async def test_is_nothing_for_a_mix_that_is_over(self, house: MixHouse) -> None:
         mix = await house.opened()
@@ -295,3 +347,9 @@ class TestReorgs:
         assert await house.faults() == []
         await house.advance(mix)
         assert (await house.available(), await house.owed(mix)) == (0, 0)
+
+
+async def _waits_for(house: MixHouse, payout_id: str) -> str | None:
+    async with house.api.transaction() as session:
+        detail = await payout_detail(session, payout_id, user_id="u1")
+        return (await explain(session, detail, now=house.clock.now())).waiting_for

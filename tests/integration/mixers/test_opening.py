@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 import pytest
 
 from domain.errors import (
+    DatabaseUnavailableError,
     InvalidMixerPolicyError,
     MixerStateError,
     NoMixerError,
@@ -14,6 +15,7 @@ from domain.errors import (
 from domain.mixing.messages import MixerStatus, MixStatus
 from domain.mixing.sharding import Ring
 from domain.ports import Screened, ScreeningVerdict
+from mixers.opening import open_mix
 from mixers.registry import drain, list_mixers, mixer_for, remove
 from models.deposits import UserFreeze
 from models.limits import LimitsVersion
@@ -78,6 +80,21 @@ class TestAddresses:
         await house.books.freeze(amount_minor=100, destination=DESTINATION)
         assert (await house.open(to=(DESTINATION,))).reason_code == "address_reused"
 
+    async def test_that_were_paid_on_another_chain_of_the_family_are_refused(
+        self, house: MixHouse
+    ) -> None:
+        await house.books.deposit("u1", "ETH", 1_000)
+        await house.books.freeze(amount_minor=100, destination=DESTINATION)
+        await house.books.tamper(
+            "INSERT INTO chain SELECT (jsonb_populate_record(c, "  # noqa: S608 - our own words
+            f"'{{\"id\": \"eip155:2\"}}')).* FROM chain c WHERE id = '{CHAIN}'",
+            "UPDATE payout SET chain_id = 'eip155:2'",
+        )
+        try:
+            assert (await house.open(to=(DESTINATION,))).reason_code == "address_reused"
+        finally:
+            await house.books.tamper(f"UPDATE payout SET chain_id = '{CHAIN}'")  # noqa: S608
+
     async def test_that_are_denied_are_refused(self, house: MixHouse) -> None:
         (denied,) = addresses(1)
         async with house.books.owner.transaction() as session:
@@ -130,9 +147,39 @@ class TestRequests:
         await level_of(house, "u1", 1)
         refused = await house.open()
         mix = await house.mix(refused.mix_id)
-        await house.fund(mix, 20_000)
+        await house.fund(mix, 20_000, is_for_mix=False)
         assert await house.available() == 20_000
         assert (await house.mix(mix.id)).status == MixStatus.REFUSED
+
+    async def test_refused_for_what_came_before_give_nobody_that_again(
+        self, house: MixHouse
+    ) -> None:
+        request = await house.request()
+        early = await house.arrived(request.address_id, 20_000)
+        await house.confirm(early, is_for_mix=False)
+        assert (await house.desk.open(request)).reason_code == "invalid_address"
+        mix = await house.mix(request.mix_id)
+        await house.fund(mix, 70, is_for_mix=False)
+        assert await house.available() == 20_070
+        await house.drop(early)
+        await house.advance(mix)
+        assert (await house.available(), await house.owed(mix)) == (70, 0)
+
+    async def test_keep_deposits_waiting_until_it_is_known_what_they_are_for(
+        self, house: MixHouse
+    ) -> None:
+        request = await house.request()
+        async with house.books.worker.transaction() as session:
+            await open_mix(session, request, request.addresses, clock=house.clock)
+            with pytest.raises(DatabaseUnavailableError):  # the lock is not to be had
+                await house.books.execute(
+                    "SET LOCAL lock_timeout = '100ms'",
+                    "INSERT INTO chain_deposit (id, chain_id, address_id, user_id, asset, txid,"  # noqa: S608
+                    " position, amount_minor, status, confirmations_required, is_coinbase,"
+                    " is_booked, credits, seen_at, updated_at)"
+                    f" VALUES ('dep_1', '{CHAIN}', '{request.address_id}', 'u1', 'ETH', 'tx_1',"
+                    " 'native', 20000, 'seen', 3, false, false, 0, now(), now())",
+                )
 
     async def test_ask_for_as_many_parts_as_the_smallest_deposit_makes(
         self, house: MixHouse
