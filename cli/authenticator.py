@@ -22,6 +22,11 @@ class Authenticator:
         self._wait = wait
         self._last_step = 0
 
+    @property
+    def secret(self) -> str:
+        """The base32 secret, as another authenticator takes it."""
+        return self._totp.secret
+
     def next_code(self) -> str:
         """Return a code that was not given before."""
         while True:

@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 
 from cli.client import ApiClient
+from devnet.ports import Ports
 from devnet.site import DATABASE, DEFAULT_STATE_DIR, Site
 
-DEFAULT_API_URL = "http://127.0.0.1:8080"
 PROFILE_FOLDER = "cli"
 
 
@@ -102,12 +102,9 @@ class Context:
             return given
         return self.local_site().secrets.jobcoin_mint_token
 
-    def local_ports(self) -> Any:
+    def local_ports(self) -> Ports:
         """Return the ports of the local stack; those of any other where there is none."""
-        from devnet.ports import Ports  # noqa: PLC0415 - only a local stack has ports of ours
-
-        path = self.state_dir / "ports.json"
-        return Ports(**json.loads(path.read_text())) if path.exists() else Ports()
+        return local_ports(self.state_dir)
 
 
 def context_of(typer_context: typer.Context) -> Context:
@@ -119,3 +116,14 @@ def context_of(typer_context: typer.Context) -> Context:
 def default_state_dir() -> Path:
     """Return the local stack's folder."""
     return Path(os.environ.get("STRONGROOM_STATE_DIR", str(DEFAULT_STATE_DIR)))
+
+
+def local_ports(state_dir: Path) -> Ports:
+    """Return the ports of the local stack of this folder; the usual ones where there is none."""
+    path = state_dir / "ports.json"
+    return Ports(**json.loads(path.read_text())) if path.exists() else Ports()
+
+
+def local_api_url(state_dir: Path) -> str:
+    """Return where the API of the local stack of this folder answers."""
+    return Site(state_dir=state_dir, ports=local_ports(state_dir)).api_url

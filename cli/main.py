@@ -33,7 +33,7 @@ from cli import (
     webhook,
 )
 from cli.client import ApiProblem
-from cli.context import DEFAULT_API_URL, Context, default_state_dir
+from cli.context import Context, default_state_dir, local_api_url
 from cli.jobcoin import app as jobcoin
 from domain.errors import StrongroomError
 
@@ -74,8 +74,11 @@ app.add_typer(keys.app, name="keys")
 def options(
     typer_context: typer.Context,
     api: Annotated[
-        str, typer.Option(help="The API's address.", envvar="STRONGROOM_API_URL")
-    ] = DEFAULT_API_URL,
+        str | None,
+        typer.Option(
+            help="The API's address; unset: the local stack's.", envvar="STRONGROOM_API_URL"
+        ),
+    ] = None,
     profile: Annotated[
         str, typer.Option(help="Whose session to use.", envvar="STRONGROOM_PROFILE")
     ] = "default",
@@ -85,10 +88,11 @@ def options(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Options that come before the command."""
+    state_dir = state or default_state_dir()
     typer_context.obj = Context(
-        api_url=api,
+        api_url=api or local_api_url(state_dir),
         profile=profile,
-        state_dir=state or default_state_dir(),
+        state_dir=state_dir,
         is_json=json,
         out=Console(),
         log=Console(stderr=True),

@@ -82,7 +82,7 @@ def demo(
         Path | None, typer.Option(help="Folder of the demo's own stack; it is emptied first.")
     ] = None,
 ) -> None:
-    """Receive and pay out on two chains while processes are killed; compare books and chains."""
+    """Receive, pay out and mix while processes are killed; compare books and chains."""
     folder = state or context_of(typer_context).state_dir / "demo"
     run_and_exit(partial(run_demo, folder, keep=keep, out=Console()))
 

@@ -1,5 +1,5 @@
 """
-``strongroom demo``: deposits and payouts on real chains while processes are killed, and a journey.
+``strongroom demo``: deposits, payouts and mixes while processes are killed, and a journey.
 
 It ends with books, chain and statement side by side, and with exit status 0 only if they agree.
 """
@@ -18,6 +18,8 @@ from rich.table import Table
 
 from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT, TOKEN, TOKEN_UNIT, fill
 from devnet.demo_deposits import receive
+from devnet.demo_mixing import MixTour
+from devnet.demo_mixing_report import print_mixes
 from devnet.demo_report import print_report
 from devnet.errors import StackError
 from devnet.funding import fund
@@ -71,7 +73,7 @@ def plan() -> list[PlannedPayout]:
 
 async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
     """Run the tour on a stack of its own; return the exit status."""
-    stack = Stack(folder, ports=_ports(), block_time_s="1", prepare=fill)
+    stack = Stack(folder, ports=_ports(), block_time_s="1", prepare=fill, mixing=True)
     stack.erase()
     stop = stop_on_signals()
     try:
@@ -85,7 +87,7 @@ async def run_demo(folder: Path, *, keep: bool, out: Console) -> int:
             out.print("The stack stays up until Ctrl-C.")
             await stop.wait()
         else:
-            out.print(f"To look around: strongroom --state {folder} up")
+            out.print(f"To look around: strongroom --state {folder} up --mixing")
     except StackError as error:
         out.print(f"{error.code}: {error}", style="red", markup=False)
         return 1
@@ -106,20 +108,31 @@ async def _tour(stack: Stack, out: Console) -> bool:
     await receive(stack, users, out)
     journey = Journey(stack.site, await enlist(stack.site, "nora"), users[1], approvers[2])
     walking = asyncio.create_task(journey.walk())
+    mixes = MixTour(stack.site, approvers[1])
+    opening = asyncio.create_task(mixes.open())
     out.rule("Twelve payouts: by themselves, by one approver, by two of three")
     planned = plan()
     asked = await _ask(planned, users, out)
-    killing = asyncio.create_task(_kill(stack, out))
+    out.rule("Four mixes of two users with KYC level 2, on three mixers; time is compressed")
+    await opening
+    await mixes.pay_in(out)
+    mixing = asyncio.create_task(mixes.follow())
+    out.rule("Killing, while payouts are approved and mixes leave in parts")
+    killing = asyncio.create_task(_kill(stack, mixes, out))
     await _approve(planned, asked, approvers, out)
     await killing
     out.rule("Waiting for every payout to end")
     await _until_final(asked, approvers[0], out)
     out.rule("A new user meanwhile: KYC, purchases, a transfer, a wallet of their own, a payout")
     journey_is_right = await _arrive(journey, walking, out)
+    out.rule("The mixes: what an observer of the chain sees, and what every mix came to")
+    await mixing
+    mixes_are_right = await print_mixes(mixes, out)
+    mixes.invite(out)
     out.rule("What the chain says, what the books say")
     observer = approvers[0]
     books_are_right = await print_report(stack.site, planned, asked, observer=observer, out=out)
-    return journey_is_right and books_are_right
+    return journey_is_right and mixes_are_right and books_are_right
 
 
 async def _arrive(journey: Journey, walking: asyncio.Task[None], out: Console) -> bool:
@@ -146,8 +159,7 @@ async def _ask(
 ) -> list[str]:
     asked = []
     for index, payout in enumerate(planned):
-        user = max(users, key=lambda user: user.authenticator.codes_at_hand)
-        user = user if payout.asker is None else users[payout.asker]
+        user = _asker(users) if payout.asker is None else users[payout.asker]
         body = {
             "asset": payout.asset,
             "amount": str(payout.amount_minor),
@@ -159,8 +171,15 @@ async def _ask(
     return asked
 
 
-async def _kill(stack: Stack, out: Console) -> None:
+def _asker(users: Sequence[ScriptedUser]) -> ScriptedUser:
+    """Return whoever need not wait for a code; the first keeps theirs for what they alone have."""
+    other = max(users[1:], key=lambda user: user.authenticator.codes_at_hand)
+    return other if other.authenticator.codes_at_hand else users[0]
+
+
+async def _kill(stack: Stack, mixes: MixTour, out: Console) -> None:
     for name in VICTIMS:
+        mixes.note_kill(name)
         stack.process(name).kill()
         out.print(f"  [red]SIGKILL[/red] to {name}")
         await stack.process(name).restart_until_ready()

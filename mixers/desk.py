@@ -7,7 +7,7 @@ parts are due is read from the database, and done once.
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random, SystemRandom
 
 from sqlalchemy.exc import IntegrityError
@@ -143,18 +143,19 @@ class PostgresMixDesk:
 
     async def _advance(self, mix_id: str, screened: Collection[str] | None) -> MixStanding:
         async with self._database.transaction() as session:
-            mix = await locked_mix(session, mix_id)
+            mix, now = await locked_mix(session, mix_id), self._clock.now()
             work = self._work(session)
             if screened is None and mix.hold_kind is None:
                 await put_on_hold(work, mix, HoldKind.SCREENING)
             await lots.decide_lots(work, mix)
-            due = await due_doles(session, mix, now=self._clock.now())
+            due = await due_doles(session, mix, now=now)
             ready = [dole for dole in due if dole.address in (screened or ())][:DOLES_AT_ONCE]
             await release(work, mix, ready)
-            standing = await self._finish(work, mix)
+            # As of the same moment: what becomes due while this runs would seem to be stuck.
+            standing = await self._finish(work, mix, now=now)
             # What became due meanwhile, or did not fit in, is looked at at once.
             is_more = len(ready) < len(due) and mix.hold_kind is None
-            return replace(standing, wake_at=self._clock.now()) if is_more else standing
+            return replace(standing, wake_at=now) if is_more else standing
 
     async def cancel(self, mix_id: str) -> MixStanding:
         """Give a mix up before its first part leaves; a repeat answers the same."""
@@ -239,9 +240,9 @@ class PostgresMixDesk:
     def _work(self, session: AsyncSession) -> Work:
         return Work(session, self._clock, self._random, self._trail)
 
-    async def _finish(self, work: Work, mix: Mix) -> MixStanding:
+    async def _finish(self, work: Work, mix: Mix, *, now: datetime | None = None) -> MixStanding:
         """Set the status, and post at last: the hash chain's end is locked until the commit."""
-        session, now = work.session, self._clock.now()
+        session, now = work.session, now or self._clock.now()
         session.add(mix)
         await session.flush()
         facts = await facts_of(session, mix)

@@ -11,6 +11,7 @@ from models.limits import LimitsVersion
 from payouts.explain import explain
 from payouts.queries import payout_detail
 from tests.support.books import CHAIN, HOT
+from tests.support.clocks import LeapingClock
 from tests.support.mixing import WINDOW, MixHouse, age_trail, level_of
 
 HOUR = timedelta(hours=1)
@@ -146,6 +147,22 @@ class TestDoling:
             assert await house.faults() == []
         assert released == len(doles)
         assert await house.owed(mix) == 0
+
+    @pytest.mark.parametrize("readings", range(1, 5))
+    async def test_looks_again_at_once_when_a_part_becomes_due_meanwhile(
+        self, house: MixHouse, readings: int
+    ) -> None:
+        mix = await house.funded()
+        second = timedelta(seconds=1)
+        before = (await house.doles(mix))[0].due_at - second
+        house.clock = LeapingClock(before, readings=readings, leap=2 * second)
+        house.desk = house.a_desk()
+
+        standing = await house.advance(mix)
+
+        waits = [dole for dole in await house.doles(mix) if dole.status == DoleStatus.PLANNED]
+        assert standing.wake_at is not None
+        assert standing.wake_at <= max(waits[0].due_at, before + 2 * second)
 
     async def test_pays_every_part_once_to_where_it_goes(self, house: MixHouse) -> None:
         mix = await house.funded()
