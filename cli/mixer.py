@@ -1,6 +1,7 @@
 """``strongroom mixer``: mixers, and mixes."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ def list_mixers(typer_context: typer.Context) -> None:
     for e in answer["items"]:
         policy = e["policy"]
         fee = f"{policy['fee_numerator']}/{policy['fee_denominator']}"
-        window = f"{policy['window_s'] // 3600} h"
+        window = str(timedelta(seconds=policy["window_s"]))
         table.add_row(e["id"], e["name"], e["asset"], e["status"], fee, window)
     context.out.print(table)
 
