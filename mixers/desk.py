@@ -13,7 +13,7 @@ from random import Random, SystemRandom
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.clock import Clock
+from domain.clock import Clock, StoppedClock
 from domain.errors import (
     AddressDeniedError,
     ConflictError,
@@ -148,7 +148,7 @@ class PostgresMixDesk:
             if screened is None and mix.hold_kind is None:
                 await put_on_hold(work, mix, HoldKind.SCREENING)
             await lots.decide_lots(work, mix)
-            due = await due_doles(session, mix, now=self._clock.now())
+            due = await due_doles(session, mix, now=work.clock.now())
             ready = [dole for dole in due if dole.address in (screened or ())][:DOLES_AT_ONCE]
             await release(work, mix, ready)
             standing = await self._finish(work, mix)
@@ -219,15 +219,17 @@ class PostgresMixDesk:
             return await self._finish(work, mix)
 
     def _work(self, session: AsyncSession) -> Work:
-        return Work(session, self._clock, self._random, self._trail)
+        # One moment for all of it: a part that becomes due meanwhile is not yet due in any step,
+        # or the first would leave it where it is and the last take it for one that waits.
+        return Work(session, StoppedClock(self._clock.now()), self._random, self._trail)
 
     async def _finish(self, work: Work, mix: Mix) -> MixStanding:
         """Set the status, and post at last: the hash chain's end is locked until the commit."""
-        session, now = work.session, self._clock.now()
+        session, now = work.session, work.clock.now()
         session.add(mix)
         await session.flush()
         facts = await facts_of(session, mix)
-        await move(session, mix, status_of(mix, facts, now=now), clock=self._clock)
+        await move(session, mix, status_of(mix, facts, now=now), clock=work.clock)
         await Ledger.post_in(session, work.postings)
         return standing_of(mix, facts, now=now)
 

@@ -1,14 +1,16 @@
 """A mix from its deposit to its last part, and every way that leads out of it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from domain.errors import MixStateError
 from domain.mixing.messages import DoleStatus, LotStatus, MixStatus
 from domain.payouts import PayoutStatus
+from mixers.desk import PostgresMixDesk
 from models.limits import LimitsVersion
-from tests.support.mixing import WINDOW, MixHouse
+from tests.support.clocks import MovableClock
+from tests.support.mixing import KEEP_FOR, KEYS, WINDOW, MixHouse
 
 HOUR = timedelta(hours=1)
 
@@ -170,6 +172,24 @@ class TestDoling:
         assert await log.mixes_over({mix.id, "mix_none"}) == [mix.id]
         assert await log.mixes_over(()) == []
 
+    async def test_forgets_no_part_that_becomes_due_while_a_step_runs(
+        self, house: MixHouse
+    ) -> None:
+        """Taken for one that waits for a freeze to be lifted, it would leave an hour late."""
+        mix = await house.funded()
+        first_at = (await house.doles(mix))[0].due_at
+        house.clock.advance(first_at - house.clock.now() - timedelta(seconds=2.5))
+        slow = PostgresMixDesk(
+            house.books.worker, SlowClock(house.clock), KEYS, keep_audit_for=KEEP_FOR
+        )
+        looked = 0
+        while (standing := await slow.advance(mix.id)).wake_at == first_at:
+            looked += 1
+        assert looked <= 1
+        assert len(await house.payouts(mix)) >= 1
+        assert standing.wake_at is not None
+        assert standing.wake_at > first_at
+
     async def test_shares_a_batch_with_the_parts_of_others(self, house: MixHouse) -> None:
         first, second = await house.funded(), await house.funded(user_id="u2")
         house.clock.advance(WINDOW)
@@ -278,3 +298,14 @@ class TestReorgs:
         assert await house.faults() == []
         await house.advance(mix)
         assert (await house.available(), await house.owed(mix)) == (0, 0)
+
+
+class SlowClock:
+    """So slow a machine that a second passes between any two looks at the clock."""
+
+    def __init__(self, clock: MovableClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        self._clock.advance(timedelta(seconds=1))
+        return self._clock.now()
