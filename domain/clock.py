@@ -20,6 +20,18 @@ class SystemClock:
         return datetime.now(UTC)
 
 
+class StoppedClock:
+    """Says the same however often it is asked: the one moment of a unit of work."""
+
+    def __init__(self, moment: datetime) -> None:
+        """Take the moment."""
+        self._moment = moment
+
+    def now(self) -> datetime:
+        """Return the moment."""
+        return self._moment
+
+
 def utc_now() -> datetime:
     """Return the present for column defaults; everything else takes a ``Clock``."""
     return datetime.now(UTC)

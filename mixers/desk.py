@@ -7,13 +7,13 @@ parts are due is read from the database, and done once.
 
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from random import Random, SystemRandom
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from domain.clock import Clock
+from domain.clock import Clock, StoppedClock
 from domain.errors import (
     AddressDeniedError,
     ConflictError,
@@ -143,19 +143,18 @@ class PostgresMixDesk:
 
     async def _advance(self, mix_id: str, screened: Collection[str] | None) -> MixStanding:
         async with self._database.transaction() as session:
-            mix, now = await locked_mix(session, mix_id), self._clock.now()
+            mix = await locked_mix(session, mix_id)
             work = self._work(session)
             if screened is None and mix.hold_kind is None:
                 await put_on_hold(work, mix, HoldKind.SCREENING)
             await lots.decide_lots(work, mix)
-            due = await due_doles(session, mix, now=now)
+            due = await due_doles(session, mix, now=work.clock.now())
             ready = [dole for dole in due if dole.address in (screened or ())][:DOLES_AT_ONCE]
             await release(work, mix, ready)
-            # As of the same moment: what becomes due while this runs would seem to be stuck.
-            standing = await self._finish(work, mix, now=now)
+            standing = await self._finish(work, mix)
             # What became due meanwhile, or did not fit in, is looked at at once.
             is_more = len(ready) < len(due) and mix.hold_kind is None
-            return replace(standing, wake_at=now) if is_more else standing
+            return replace(standing, wake_at=work.clock.now()) if is_more else standing
 
     async def cancel(self, mix_id: str) -> MixStanding:
         """Give a mix up before its first part leaves; a repeat answers the same."""
@@ -238,15 +237,17 @@ class PostgresMixDesk:
             return await self._finish(work, mix)
 
     def _work(self, session: AsyncSession) -> Work:
-        return Work(session, self._clock, self._random, self._trail)
+        # One moment for all of it: a part that becomes due meanwhile is not yet due in any step,
+        # or the first would leave it where it is and the last take it for one that waits.
+        return Work(session, StoppedClock(self._clock.now()), self._random, self._trail)
 
-    async def _finish(self, work: Work, mix: Mix, *, now: datetime | None = None) -> MixStanding:
+    async def _finish(self, work: Work, mix: Mix) -> MixStanding:
         """Set the status, and post at last: the hash chain's end is locked until the commit."""
-        session, now = work.session, now or self._clock.now()
+        session, now = work.session, work.clock.now()
         session.add(mix)
         await session.flush()
         facts = await facts_of(session, mix)
-        await move(session, mix, status_of(mix, facts, now=now), clock=self._clock)
+        await move(session, mix, status_of(mix, facts, now=now), clock=work.clock)
         await Ledger.post_in(session, work.postings)
         return standing_of(mix, facts, now=now)
 

@@ -381,8 +381,8 @@ class FakeOutgoingLog:
         return payout.outcome
 
     async def unnotified(self, batch_id: str) -> list[PayoutOutcome]:
-        found = self._books.payouts_in(batch_id)
-        return [p.outcome for p in found if p.status.is_final and not p.is_told]
+        paid = self._books.payouts_in(batch_id)
+        return [p.outcome for p in paid if p.status.is_final and not p.is_told]
 
     async def mixes_over(self, mix_ids: Collection[str]) -> list[str]:
         return sorted(mix_ids)
@@ -474,9 +474,10 @@ class FakeSweeper:
         books = self._books
         books.sweep_plans.append(is_forced)
         if books.worthy or (is_forced and books.crumbs):
+            # Each address pays for itself; what is too little by itself goes along with the rest.
+            made = [new_id(CHAIN_BATCH) for _ in range(books.worthy or 1)]
+            books.batches |= {each: FakeBatch(each, self._chain_id) for each in made}
             books.worthy, books.crumbs = 0, 0 if is_forced else books.crumbs
-            batch = FakeBatch(new_id(CHAIN_BATCH), self._chain_id)
-            books.batches[batch.id] = batch
         on_their_way = [b.id for b in books.batches.values() if not b.is_mined]
         return SweepPlan(on_their_way, books.sweep_interval_s)
 
