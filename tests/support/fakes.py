@@ -351,8 +351,7 @@ class FakeOutgoingLog:
     async def give_up_refused(self, batch_id: str) -> int:
         batch = self._books.batches[batch_id]
         if batch.is_refused and not batch.is_filler:
-            batch.is_filler = True
-            batch.attempts += 1
+            batch.is_filler, batch.attempts = True, batch.attempts + 1
         return int(batch.is_filler)
 
     async def settle(self, batch_id: str) -> SettleOutcome:
