@@ -166,8 +166,7 @@ async def findings_of(site: Site, asset: Asset, paid: Sequence[Payment]) -> RunF
 async def arrived_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> Mapping[str, int]:
     """Return what each of these addresses holds, as the chain's node says."""
     if is_jobcoin(asset.home_chain_id):
-        minter = RichMinter.of(site)
-        return {address: await minter.balance_minor(address) for address in addresses}
+        return await RichMinter.of(site).balances_minor(addresses)
     if asset.home_chain_id not in NETWORKS:
         return dict(zip(addresses, await _evm_balances(site, asset, addresses), strict=True))
     miner = RichMiner(site.rpc_urls[asset.home_chain_id][0], NETWORKS[asset.home_chain_id])

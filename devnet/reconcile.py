@@ -82,8 +82,7 @@ async def on_chain_minor(site: Site, asset: Asset, addresses: Sequence[str]) -> 
         finally:
             await miner.close()
     if is_jobcoin(asset.home_chain_id):
-        minter = RichMinter.of(site)
-        return sum([await minter.balance_minor(address) for address in addresses])
+        return sum((await RichMinter.of(site).balances_minor(addresses)).values())
     uncle = RichUncle(site.evm_url)
     return sum([await uncle.balance_minor(a, asset.contract_address) for a in addresses])
 

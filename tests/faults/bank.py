@@ -230,7 +230,7 @@ class Bank:
     async def findings(self) -> Findings:
         """Compare chain, books and what was asked for, payout by payout."""
         found = Findings()
-        found.add(lost=[f"{each} is still on its way" for each in await self._await_stillness()])
+        found.add(lost=[f"{each} is still on its way" for each in await self.await_stillness()])
         known = await self.statuses()
         database = Database(self.stack.site.database_url())
         async with database.snapshot() as session:
@@ -278,7 +278,7 @@ class Bank:
             found.notes.append(books.verification.broken)
         return found
 
-    async def _await_stillness(self) -> Sequence[str]:
+    async def await_stillness(self) -> Sequence[str]:
         """
         Wait until no chain transaction of ours is on its way; return those that still are.
 

@@ -5,7 +5,6 @@ Runs of many lines on every kind of chain while every process is killed, in turn
 """
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,13 +14,11 @@ from devnet.funding import fund
 from devnet.stack import Stack
 from tests.faults.bank import Bank
 from tests.faults.findings import Findings
+from tests.faults.killer import Killer
 
 VICTIMS = ("worker", "api", "postgres", "signer", "evm", "bitcoin", "temporal")
 COINS = 12
 """So many transactions on Bitcoin can be on their way at once."""
-
-CALM_S = (1.0, 5.0)
-"""Between one kill and the next."""
 
 BTC_PER_LINE_MINOR = 4_000
 """More than amount and service fee."""
@@ -46,7 +43,7 @@ async def bulk(stack: Stack, *, lines: int, seed: int, say: Callable[[str], None
     await bank.open(users=2)
     await _fund(bank, lines)
     say(f"a run of {lines} lines on each chain, seed {seed}")
-    killer = _Killer(stack, seed, say)
+    killer = Killer(stack, VICTIMS, seed=seed, say=say)
     began = time.monotonic()
     killing = asyncio.create_task(killer.run())
     try:
@@ -72,30 +69,3 @@ async def _fund(bank: Bank, lines: int) -> None:
     coin: dict[str | None, int] = {u.user_id: coin_minor for u in bank.users}
     for _ in range(COINS):
         await fund(site, asset_code=BTC, shares={**coin, None: coin_minor})
-
-
-class _Killer:
-    """Kills one process after the other, and starts it again, until it is over."""
-
-    def __init__(self, stack: Stack, seed: int, say: Callable[[str], None]) -> None:
-        self._stack = stack
-        self._dice = random.Random(seed)  # noqa: S311 - dice, not secrets
-        self._say = say
-        self.kills = 0
-        self.over = asyncio.Event()
-
-    async def run(self) -> None:
-        """Kill everybody once at least."""
-        while not self.over.is_set():
-            turn = list(VICTIMS)
-            self._dice.shuffle(turn)
-            for name in turn:
-                if self.over.is_set() and self.kills >= len(VICTIMS):
-                    return
-                await asyncio.sleep(self._dice.uniform(*CALM_S))
-                self._stack.process(name).kill()
-                self.kills += 1
-                await asyncio.sleep(self._dice.uniform(0.0, 0.7))
-                await self._stack.process(name).restart_until_ready()
-                if self.kills % len(VICTIMS) == 0:
-                    self._say(f"  {self.kills} kills")

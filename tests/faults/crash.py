@@ -3,7 +3,7 @@
 
 Exit 0 only if nothing was paid twice, lost or left unbalanced. The figures are printed and written
 to ``build/crash.json``; ``--seed`` replays a storm's dice. ``--bulk 10000`` runs the bulk part
-alone, with so many lines on each chain.
+alone, with so many lines on each chain, and ``--mixes 1000`` the part of mixes.
 """
 
 import argparse
@@ -22,13 +22,20 @@ from devnet.stack import Stack
 from infra.processes import run_and_exit
 from tests.faults.bulk import bulk
 from tests.faults.findings import Findings
+from tests.faults.mixing import mixing, prepared
 from tests.faults.scenarios import run_scenarios
 from tests.faults.storm import WORKERS, storm
 from tests.faults.units import Load
 
+PARTS = ("all", "scenarios", "storm", "bulk", "mixes")
 REPORT = Path("build/crash.json")
 LINES = 250
 """Of each run of the bulk part, unless told otherwise."""
+MIXES = 60
+"""Of the part of mixes, unless told otherwise."""
+
+CONFIRMATIONS_MIN, BUMP_AFTER_S = 5, 4
+"""Quick to confirm, and quick to replace what is stuck."""
 
 
 def say(line: str) -> None:
@@ -37,8 +44,8 @@ def say(line: str) -> None:
 
 
 def stack_below(folder: Path, *, workers: Sequence[str | None] = (None,)) -> Stack:
-    """Return a stack that is quick to confirm and quick to replace what is stuck."""
-    prepare = partial(fill, confirmations_min=5, bump_after_s=4)
+    """Return a stack without mixers."""
+    prepare = partial(fill, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=BUMP_AFTER_S)
     return Stack(folder, ports=Ports.free(), workers=workers, block_time_s="1", prepare=prepare)
 
 
@@ -69,6 +76,14 @@ class Report:
     """Requests that came to receivers."""
     bulk_seconds: int = 0
     """From the first upload to the last settlement of the bulk part."""
+    mixes: int = 0
+    doles: int = 0
+    """Paid to withdrawal addresses."""
+    mixing_seconds: int = 0
+    """From the first opening to the last settlement of the part of mixes."""
+    invariant_polls: int = 0
+    """How often the books of all mixers were compared while processes died."""
+    invariant_violations: int = 0
     duplicates: int = 0
     lost: int = 0
     unbalanced: int = 0
@@ -101,6 +116,8 @@ async def run(options: argparse.Namespace) -> int:
             await _storm(folder, options, report)
         if options.part in ("all", "bulk"):
             await _bulk(folder, options, report)
+        if options.part in ("all", "mixes"):
+            await _mixing(folder, options, report)
     write(report)
     return 0 if report.is_clean else 1
 
@@ -130,6 +147,19 @@ async def _bulk(folder: Path, options: argparse.Namespace, report: Report) -> No
         report.add(result.findings, kills=result.kills, lines=result.lines)
 
 
+async def _mixing(folder: Path, options: argparse.Namespace, report: Report) -> None:
+    prepare = partial(prepared, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=BUMP_AFTER_S)
+    stack = Stack(
+        folder / "mixing", ports=Ports.free(), block_time_s="1", prepare=prepare, mixing=True
+    )
+    async with stack:
+        result = await mixing(stack, mixes=options.mixes or MIXES, seed=options.seed, say=say)
+        report.mixing_seconds = round(result.seconds)
+        report.invariant_polls = result.polls
+        report.invariant_violations = result.violations
+        report.add(result.findings, kills=result.kills, mixes=result.mixes, doles=result.doles)
+
+
 def write(report: Report) -> None:
     """Write the report for programs and print it for people."""
     content = json.dumps(asdict(report), indent=2)
@@ -141,10 +171,11 @@ def write(report: Report) -> None:
 def main() -> None:
     """Read the options and run."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--part", choices=("all", "scenarios", "storm", "bulk"), default="all")
+    parser.add_argument("--part", choices=PARTS, default="all")
     parser.add_argument(
         "--bulk", type=int, metavar="LINES", help="only runs, of so many lines on each chain"
     )
+    parser.add_argument("--mixes", type=int, help="only mixes, so many")
     parser.add_argument("--only", help="activities, comma between: their scenarios alone")
     parser.add_argument("--payouts", type=int, default=200)
     parser.add_argument("--purchases", type=int, default=60)
@@ -154,6 +185,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.bulk is not None:
         options.part = "bulk"
+    if options.mixes is not None:
+        options.part = "mixes"
     run_and_exit(partial(run, options))
 
 

@@ -1,4 +1,4 @@
-"""What is in use of limits, against the payouts, transfers and purchases that use them."""
+"""What is in use of limits, against the payouts, transfers, purchases and mixes that use them."""
 
 from sqlalchemy import text
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -11,11 +11,15 @@ _MISCOUNTED = text("""
         SELECT CASE route WHEN 'payout' THEN 'payout' ELSE 'send_onchain' END AS operation,
             user_id, asset, amount_minor
         FROM payout
-        WHERE route IN ('payout', 'send')
+        -- A mix is counted when its deposit is taken, not part by part.
+        WHERE route IN ('payout', 'send') AND mix_id IS NULL
             AND status NOT IN ('refused', 'rejected', 'cancelled', 'expired', 'refunded')
         UNION ALL
         SELECT 'purchase', user_id, asset, amount_minor
         FROM purchase WHERE status NOT IN ('refused', 'cancelled', 'expired')
+        UNION ALL
+        SELECT 'mix', m.user_id, m.asset, l.amount_minor
+        FROM mix_lot l JOIN mix m ON m.id = l.mix_id WHERE l.status = 'taken'
     ), counted AS (
         SELECT operation, user_id, asset, sum(amount_minor) AS amount, count(*) AS times
         FROM done GROUP BY 1, 2, 3
