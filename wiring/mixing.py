@@ -26,6 +26,13 @@ from workflows.mix import MixWorkflow
 LOOK_S = 5.0
 """How often new mixers are looked for."""
 
+STEPS_AT_ONCE = 5
+"""
+Units of work of one mixer. All mixers of a process share its connections with everybody else.
+
+What waits here loses nothing; what waits for a connection is given up after seconds, and repeated.
+"""
+
 
 @dataclass
 class MixerServing:
@@ -76,7 +83,7 @@ class MixerServing:
             workflow_runner=self.runner(),
             interceptors=self.interceptors,
             graceful_shutdown_timeout=self.grace,
-            max_concurrent_local_activities=20,
+            max_concurrent_local_activities=STEPS_AT_ONCE,
         )
 
 
