@@ -7,7 +7,13 @@ from api.schemas.mixes import MixBody
 from api.second_factor import SecondFactorCheck
 from deposits.addresses import AddressRequest, issue
 from domain.clock import Clock
-from domain.errors import IdempotencyKeyReusedError, StrongroomError, error_by_code
+from domain.errors import (
+    ConflictError,
+    IdempotencyKeyReusedError,
+    RequestError,
+    StrongroomError,
+    error_by_code,
+)
 from domain.ids import MIX, derived_id
 from domain.mixing.messages import MixRequest, MixStatus
 from domain.payouts import request_hash
@@ -49,6 +55,32 @@ class MixRequests:
         hashed = request_hash(body.model_dump(mode="json"))
         if known := await self._find(mix_id, hashed):
             return known
+        try:
+            return await self._submit(
+                body,
+                mix_id=mix_id,
+                hashed=hashed,
+                idempotency_key=idempotency_key,
+                principal=principal,
+                second_factor=second_factor,
+            )
+        except (RequestError, ConflictError):
+            # An earlier try of this request may have opened the mix since: then it is its own
+            # addresses that were given before.
+            if known := await self._find(mix_id, hashed):
+                return known
+            raise
+
+    async def _submit(
+        self,
+        body: MixBody,
+        *,
+        mix_id: str,
+        hashed: str,
+        idempotency_key: str,
+        principal: Principal,
+        second_factor: SecondFactorCheck,
+    ) -> Mix:
         async with self._database.transaction() as session:
             await check_allowed_user(session, principal.user_id)
         address_id, mixer_id = await self._shard(body.asset, principal, idempotency_key)

@@ -1,19 +1,24 @@
 """Mixing over HTTP: owners make mixers, users mix, operators hold; each process as its own role."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, override
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
 import worker
+from api.mix_requests import MixRequests
+from api.schemas.mixes import MixBody
+from api.second_factor import SecondFactorCheck
+from api.state import AppState
 from domain.deposits import DepositStatus
 from domain.ids import DEPOSIT, new_id
+from identity.principals import Principal
 from infra.database import Database
 from infra.keyring import Keyring, generate_key
 from infra.notifier import TemporalNotifier
@@ -43,6 +48,7 @@ class Office:
     owner: Person
     operator: Person
     mixer: dict[str, Any]
+    state: AppState
 
     async def open(self, *to: str, **changes: Any) -> httpx.Response:
         self.asked = {"asset": "ETH", "addresses": list(to or addresses(3))} | changes
@@ -143,12 +149,45 @@ async def office(bank: Bank, database_url: str) -> AsyncIterator[Office]:
         made = await bank.send("POST", "/v1/mixers", person=owner, body=body)
         assert made.status_code == 201, made.text
         async with serving_mixers(bank, workers):
-            yield Office(bank, workers, owner, operator, dict(made.json()))
+            yield Office(bank, workers, owner, operator, dict(made.json()), state)
     await api.close()
     await workers.close()
 
 
+class _Overtaken(MixRequests):
+    """Whose request is sent again, and answered, while it is on its way."""
+
+    def __init__(self, state: AppState, again: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(state.database, state.mix_workflows, state.clock, addresses_max=10)
+        self._again = again
+
+    @override
+    async def _shard(self, asset: str, principal: Principal, key: str) -> tuple[str, str]:
+        await self._again()
+        return await super()._shard(asset, principal, key)
+
+
 class TestMix:
+    async def test_is_the_same_for_two_tries_at_once(self, office: Office) -> None:
+        key, asked = new_id("key"), {"asset": "ETH", "addresses": list(addresses(3))}
+        answers = []
+
+        async def again() -> None:
+            headers = {"Idempotency-Key": key}
+            answers.append(await office.bank.send("POST", "/v1/mixes", body=asked, headers=headers))
+
+        who = office.bank.customer.id
+        no_code = SecondFactorCheck(
+            office.state.identity.step_ups, Principal(who, who), str, None, None
+        )
+        mix = await _Overtaken(office.state, again).submit(
+            MixBody.model_validate(asked, strict=False),
+            idempotency_key=key,
+            principal=Principal(who, who),
+            second_factor=no_code,
+        )
+        assert [(answer.status_code, answer.json()["id"]) for answer in answers] == [(202, mix.id)]
+
     async def test_goes_from_its_deposit_to_its_first_part_and_answers_for_it(
         self, office: Office
     ) -> None:
