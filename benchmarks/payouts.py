@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from eth_utils.address import to_checksum_address
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WithStartWorkflowOperation
 from temporalio.common import WorkflowIDConflictPolicy
@@ -103,10 +104,21 @@ async def rate(one: Callable[[], Awaitable[object]], count: int, in_flight: int)
     return count / (time.perf_counter() - began)
 
 
-async def pay_one(client: Client, workflows: PayoutWorkflows, user_id: str) -> str:
-    """Ask for a payout as the API does, see it settled, and return its id."""
+async def pay_one(
+    client: Client,
+    workflows: PayoutWorkflows,
+    user_id: str,
+    *,
+    asset: str = ETHER,
+    amount_minor: int = ETHER_UNIT // 10**6,
+    recipient: Callable[[bytes], str] = to_checksum_address,
+) -> str:
+    """
+    Ask for a payout as the API does, see it settled, and return its id.
+
+    ``recipient`` makes an address of 20 bytes.
+    """
     payout_id = derived_id(PAYOUT, user_id, new_id("bench"))
-    recipient = "0x" + payout_id.encode().hex()[-40:]
     accepted = await workflows.request(
         PayoutRequest(
             payout_id=payout_id,
@@ -114,9 +126,9 @@ async def pay_one(client: Client, workflows: PayoutWorkflows, user_id: str) -> s
             principal=user_id,
             idempotency_key=payout_id,
             request_hash=payout_id,
-            asset=ETHER,
-            amount=str(ETHER_UNIT // 10**6),
-            destination=recipient,
+            asset=asset,
+            amount=str(amount_minor),
+            destination=recipient(payout_id.encode()[-20:]),
         )
     )
     # On a busy machine the answer may come when it has left already.
