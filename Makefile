@@ -46,7 +46,7 @@ fmt: setup ## Format the code and mend what the linter can
 lock: ## Resolve the dependencies anew into uv.lock (ARGS=--upgrade: newer ones)
 	@tools/setup.sh lock $(ARGS)
 
-bench: setup ## Run the benchmarks
+bench: setup ## Run the benchmarks (ARGS="--part mixing": one of them)
 	$(BIN)/python -m benchmarks $(ARGS)
 
 contracts: setup ## Compile the contracts into contracts/artifacts
@@ -55,7 +55,7 @@ contracts: setup ## Compile the contracts into contracts/artifacts
 long: setup nodes ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m long $(ARGS)
 
-crash: setup ## Kill every process at every step and compare the books
+crash: setup ## Kill every process at every step and compare the books (ARGS="--mixes 1000")
 	$(BIN)/python -m tests.faults.crash $(ARGS)
 
 soak: setup ## Run bulk payouts in ever other orders (ARGS="--minutes 5")

@@ -2,26 +2,26 @@
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
+from http import HTTPStatus
 
 import httpx
-from sqlalchemy import text
 
 from cli.client import ApiProblem
 from devnet.asking import call
 from devnet.bootstrap import BTC, BTC_UNIT, ETHER, ETHER_UNIT
 from devnet.bulk import asset_of, payments
 from devnet.errors import StackError
+from devnet.levels import decree_level
 from devnet.people import ScriptedUser
 from devnet.rich_minter import RichMinter
 from domain.errors import MixStateError, StrongroomError
 from domain.jobcoin.chain import ASSET as JOB
 from domain.jobcoin.chain import UNIT_MINOR as JOB_UNIT
 from domain.mixing.messages import LEVEL_MIN, MixStatus
-from infra.database import Database
 from models.identity import Role
 from models.wallets import Asset
 from tests.faults.bank import Bank
@@ -34,10 +34,10 @@ UNITS: Mapping[str, int] = {JOB: JOB_UNIT, ETHER: ETHER_UNIT // 1_000, BTC: BTC_
 LEAST, MOST, TOO_LITTLE = 5, 12, 1
 """Units that are paid in: at least, at most, and where it is too little to be mixed."""
 
-MIXES_PER_USER = 4
+MIXES_PER_USER = 10
 """A user has three one-time codes at hand, and another each half minute."""
 
-HOLDS_PER_OPERATOR = 2
+HOLDS_PER_OPERATOR = 4
 AT_ONCE = 32
 """Requests, and payments to mixes, that are on their way at the same time."""
 
@@ -117,28 +117,9 @@ class Mixers:
         bank.users = await bank.enlist([f"mixing{n}" for n in range(users)])
         operators = [f"holder{n}" for n in range(1 + held // HOLDS_PER_OPERATOR)]
         self._operators = await bank.enlist(operators, [Role.OPERATOR])
-        await self._decree_levels([user.user_id for user in bank.users])
+        await decree_level(bank.stack.site, [user.user_id for user in bank.users], level=LEVEL_MIN)
         assets = {code: await asset_of(bank.stack.site, code) for code in UNITS}
         self.asked = [self._planned(number, assets) for number in range(mixes)]
-
-    async def _decree_levels(self, user_ids: Sequence[str]) -> None:
-        """
-        Write the users' KYC level past every trigger, as the superuser alone can.
-
-        Each level that is granted takes an approver's one-time code, of which a person has two in a
-        minute. How a level is come by is tested elsewhere.
-        """
-        database = Database(self.bank.stack.site.database_url())
-        async with database.transaction() as session:
-            await session.execute(text("SET LOCAL session_replication_role = replica"))
-            await session.execute(
-                text("""
-                    INSERT INTO kyc_level (user_id, level, since)
-                    SELECT user_id, :level, now() FROM unnest(CAST(:users AS text[])) u (user_id)
-                """),
-                {"level": LEVEL_MIN, "users": list(user_ids)},
-            )
-        await database.close()
 
     def _planned(self, number: int, assets: Mapping[str, Asset]) -> AskedMix:
         asset = ASSETS.get(number % ASSETS_EVERY, JOB)
@@ -162,7 +143,9 @@ class Mixers:
     async def _ask(self, mix: AskedMix) -> None:
         body = {"asset": mix.asset, "addresses": mix.addresses, "parts": 2 + mix.number % 6}
         async with self._gate:
-            opened = await call(mix.user, "POST", "/v1/mixes", body, needs_code=True)
+            opened = await _patiently(
+                lambda: call(mix.user, "POST", "/v1/mixes", body, needs_code=True)
+            )
         mix.mix_id, mix.deposit_address = str(opened["id"]), str(opened["deposit_address"])
 
     async def play(self) -> None:
@@ -214,7 +197,9 @@ class Mixers:
         path, body = f"/v1/mixes/{mix.mix_id}/{action}", {"note": "soak"} if by else None
         async with self._gate:
             try:
-                await call(by or mix.user, "POST", path, body, needs_code=by is not None)
+                await _patiently(
+                    lambda: call(by or mix.user, "POST", path, body, needs_code=by is not None)
+                )
             except ApiProblem as problem:
                 # It is done by now, or the answer of an earlier try was lost.
                 if problem.code != MixStateError.code:
@@ -256,6 +241,18 @@ class Mixers:
             return False
         is_decided = seen.decided >= mix.takes and seen.decided == seen.deposits
         return seen.status == mix.way.end and is_decided
+
+
+async def _patiently[T](ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask beyond a scripted user's patience: a worker that was killed has all mixes to load."""
+    while True:
+        try:
+            return await ask()
+        except httpx.TransportError:
+            continue
+        except ApiProblem as problem:
+            if problem.status != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
 
 
 def _amount_minor(asset: str, dice: random.Random) -> int:
