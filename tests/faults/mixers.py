@@ -31,7 +31,7 @@ from tests.faults.units import dice_of
 UNITS: Mapping[str, int] = {JOB: JOB_UNIT, ETHER: ETHER_UNIT // 1_000, BTC: BTC_UNIT // 100}
 """What the local stack's mixers reckon in; see ``devnet.mixers``."""
 
-LEAST, MOST, TOO_LITTLE = 5, 12, 1
+LEAST, MOST, TOO_LITTLE = 5, 8, 1
 """Units that are paid in: at least, at most, and where it is too little to be mixed."""
 
 MIXES_PER_USER = 10

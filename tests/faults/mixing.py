@@ -24,7 +24,7 @@ from tests.faults.mixers import Mixers
 
 VICTIMS = ("worker", "signer", "api", "temporal", "postgres", "jobcoin", "evm", "bitcoin")
 
-CALM_S = (2.0, 7.0)
+CALM_S = (3.0, 10.0)
 """Between one kill and the next."""
 
 THREADS = 64
