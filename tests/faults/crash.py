@@ -18,7 +18,8 @@ from pathlib import Path
 
 from devnet.bootstrap import fill
 from devnet.ports import Ports
-from devnet.stack import Stack
+from devnet.services import Service
+from devnet.stack import ALL_SERVICES, Stack
 from infra.processes import run_and_exit
 from tests.faults.bulk import bulk
 from tests.faults.findings import Findings
@@ -47,6 +48,19 @@ def stack_below(folder: Path, *, workers: Sequence[str | None] = (None,)) -> Sta
     """Return a stack without mixers."""
     prepare = partial(fill, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=BUMP_AFTER_S)
     return Stack(folder, ports=Ports.free(), workers=workers, block_time_s="1", prepare=prepare)
+
+
+def mixing_stack_below(folder: Path) -> Stack:
+    """Return one with mixers, and without what no mix needs."""
+    prepare = partial(prepared, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=BUMP_AFTER_S)
+    return Stack(
+        folder,
+        ports=Ports.free(),
+        services=ALL_SERVICES - {Service.STRIPE, Service.RATES},
+        block_time_s="1",
+        prepare=prepare,
+        mixing=True,
+    )
 
 
 @contextmanager
@@ -148,11 +162,7 @@ async def _bulk(folder: Path, options: argparse.Namespace, report: Report) -> No
 
 
 async def _mixing(folder: Path, options: argparse.Namespace, report: Report) -> None:
-    prepare = partial(prepared, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=BUMP_AFTER_S)
-    stack = Stack(
-        folder / "mixing", ports=Ports.free(), block_time_s="1", prepare=prepare, mixing=True
-    )
-    async with stack:
+    async with mixing_stack_below(folder / "mixing") as stack:
         result = await mixing(stack, mixes=options.mixes or MIXES, seed=options.seed, say=say)
         report.mixing_seconds = round(result.seconds)
         report.invariant_polls = result.polls

@@ -59,10 +59,10 @@ async def judge(mixers: Mixers, site: Site) -> tuple[Findings, int]:
     async with database.snapshot() as session:
         found = await _found(session, site, mixers.asked)
         for mix in mixers.asked:
-            findings.add_all(_judged(mix, found))
+            findings.add_all(judged(mix, found))
         findings.add(unbalanced=await _wrong_balances(session, mixers.asked, found))
         findings.add(unbalanced=await miscounted(session))
-    findings.add(unbalanced=_wrong_mixers(await all_books(database)))
+    findings.add(unbalanced=wrong_mixers(await all_books(database)))
     await database.close()
     vanished = [s for s in mixers.bank.depositors.sent if s.txid not in _txids(found)]
     findings.add(lost=[f"{sent} is not credited" for sent in vanished])
@@ -98,7 +98,8 @@ async def _found(session: AsyncSession, site: Site, asked: Sequence[AskedMix]) -
     )
 
 
-def _judged(mix: AskedMix, found: Found) -> Findings:
+def judged(mix: AskedMix, found: Found) -> Findings:
+    """Judge one mix by its rows, and by what its withdrawal addresses have."""
     findings = Findings()
     row = found.mixes.get(mix.mix_id)
     if row is None or row.status != mix.way.end:
@@ -170,7 +171,7 @@ def _judged_doles(mix: AskedMix, found: Found) -> Findings:
     return findings
 
 
-def _wrong_mixers(books: Sequence[MixerBooks]) -> list[str]:
+def wrong_mixers(books: Sequence[MixerBooks]) -> list[str]:
     """Return notes on mixers whose house, with nothing pending, is anything but fees."""
     return [
         f"nothing is pending, and {each}"
