@@ -138,6 +138,15 @@ CLOCK = SystemClock()
 
 logger = logging.getLogger("worker")
 
+TASKS_AT_ONCE = 20
+"""
+Workflow tasks that a process has at once, most with one unit of work on the database.
+
+What it takes it has to end within ten seconds, or the server gives it out again and the work was
+for nothing. A hundred, the SDK's own number, are more than one interpreter ends in time where a
+thousand workflows wake up at once, and than there are connections.
+"""
+
 
 @dataclass
 class Process:
@@ -233,7 +242,8 @@ def wallet_worker(
         interceptors=INTERCEPTORS,
         graceful_shutdown_timeout=GRACE,
         max_concurrent_activities=50,
-        max_concurrent_local_activities=50,
+        max_concurrent_workflow_tasks=TASKS_AT_ONCE,
+        max_concurrent_local_activities=TASKS_AT_ONCE,
     )
 
 

@@ -26,11 +26,13 @@ from workflows.mix import MixWorkflow
 LOOK_S = 5.0
 """How often new mixers are looked for."""
 
-STEPS_AT_ONCE = 5
+STEPS_AT_ONCE = 4
 """
-Units of work of one mixer. All mixers of a process share its connections with everybody else.
+Workflow tasks of one mixer that a process has at once, each with one unit of work.
 
-What waits here loses nothing; what waits for a connection is given up after seconds, and repeated.
+What it takes it has to end within ten seconds, or the server gives it out again and the work was
+for nothing; what it does not take waits at the server for as long as it must. And all mixers of a
+process share its connections to the database with everybody else.
 """
 
 
@@ -55,7 +57,7 @@ class MixerServing:
             while not stop.is_set() and not any(task.done() for task in running):
                 for queue in await self._queues():
                     if queue not in workers:
-                        workers[queue] = self._worker(queue)
+                        workers[queue] = self.worker_of(queue)
                         running.append(asyncio.create_task(workers[queue].run()))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), LOOK_S)
@@ -70,7 +72,8 @@ class MixerServing:
                 return [queue for queue in found if self.only in (None, queue)]
         return ()
 
-    def _worker(self, queue: str) -> Worker:
+    def worker_of(self, queue: str) -> Worker:
+        """Return the worker that serves one mixer; it does not run yet."""
         return Worker(
             self.client,
             task_queue=queue,
@@ -83,6 +86,7 @@ class MixerServing:
             workflow_runner=self.runner(),
             interceptors=self.interceptors,
             graceful_shutdown_timeout=self.grace,
+            max_concurrent_workflow_tasks=STEPS_AT_ONCE,
             max_concurrent_local_activities=STEPS_AT_ONCE,
         )
 
