@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.sweeps import SweepActivities
     from domain.ports import SweepPlan
     from domain.workflow_ids import SWEEP_WORKFLOW, chain_queue
-    from workflows.batches import start_batch
+    from workflows.batches import start_batches
     from workflows.options import patient
 
 ROUNDS_PER_RUN = 200
@@ -40,9 +40,8 @@ class SweepWorkflow:
             if workflow.info().is_continue_as_new_suggested():
                 break
             plan = await self._plan()
-            for batch_id in plan.batches:
-                # Asked for again while it is on its way, it is driven already.
-                await start_batch(batch_id, request.chain_id)
+            # What is asked for again while it is on its way is driven already.
+            await start_batches(plan.batches, request.chain_id)
             await self._await_next(timedelta(seconds=plan.interval_s))
         workflow.continue_as_new(SweepInput(request.chain_id, is_forced=self._is_forced))
 

@@ -57,6 +57,16 @@ class TestSweeps:
         assert flow.books.nonces_given == 1
         assert "START_CHILD_WORKFLOW_EXECUTION_FAILED" in await events_of(sweeps)
 
+    async def test_are_started_together(self, flow: Flow) -> None:
+        """Hundreds of addresses would take hundreds of workflow tasks, one after the other."""
+        flow.books.worthy = 3
+        sweeps = await flow.start_sweeps()
+        await until(lambda: sum(b.sent for b in flow.books.batches.values()) == 3)
+        started = "START_CHILD_WORKFLOW_EXECUTION_INITIATED"
+        history = await events_of(sweeps)
+        first = history.index(started)
+        assert history[first : first + 3] == [started] * 3
+
     async def test_planned_before_a_crash_are_driven_after_it(
         self, temporal: WorkflowEnvironment
     ) -> None:
