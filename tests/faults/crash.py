@@ -38,6 +38,9 @@ MIXES = 60
 CONFIRMATIONS_MIN, BUMP_AFTER_S = 5, 4
 """Quick to confirm, and quick to replace what is stuck."""
 
+MIXED_BUMP_AFTER_S = 20
+"""Of a thousand sweeps at once most are late, and not stuck."""
+
 
 def say(line: str) -> None:
     """Show progress at once."""
@@ -52,7 +55,9 @@ def stack_below(folder: Path, *, workers: Sequence[str | None] = (None,)) -> Sta
 
 def mixing_stack_below(folder: Path) -> Stack:
     """Return one with mixers, and without what no mix needs."""
-    prepare = partial(prepared, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=BUMP_AFTER_S)
+    prepare = partial(
+        prepared, confirmations_min=CONFIRMATIONS_MIN, bump_after_s=MIXED_BUMP_AFTER_S
+    )
     return Stack(
         folder,
         ports=Ports.free(),
