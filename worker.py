@@ -200,7 +200,6 @@ def wallet_worker(
     outgoing = OutgoingActivities(log, notifier)
     deposits = DepositActivities(PostgresDepositDesk(process.database, CLOCK))
     purchases = PurchaseActivities(PostgresPurchaseDesk(process.database, CLOCK), notifier)
-    mixes = MixNewsActivities(notifier)
     pockets = PocketActivities(PostgresPocketDesk(process.database, CLOCK, screener(process)))
     return Worker(
         process.client,
@@ -232,7 +231,7 @@ def wallet_worker(
             purchases.cancel,
             purchases.request_refund,
             purchases.tell,
-            mixes.tell,
+            MixNewsActivities(notifier).tell,
             pockets.freeze,
             pockets.make_ready,
             *kyc_steps(process, kyc_terms or KycTerms()),

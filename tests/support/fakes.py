@@ -474,10 +474,8 @@ class FakeSweeper:
         books = self._books
         books.sweep_plans.append(is_forced)
         if books.worthy or (is_forced and books.crumbs):
-            # Each address pays for itself; what is too little by itself goes along with the rest.
-            for _ in range(max(books.worthy, 1)):
-                batch = FakeBatch(new_id(CHAIN_BATCH), self._chain_id)
-                books.batches[batch.id] = batch
+            ids = [new_id(CHAIN_BATCH) for _ in range(books.worthy or 1)]
+            books.batches |= {each: FakeBatch(each, self._chain_id) for each in ids}
             books.worthy, books.crumbs = 0, 0 if is_forced else books.crumbs
         on_their_way = [b.id for b in books.batches.values() if not b.is_mined]
         return SweepPlan(on_their_way, books.sweep_interval_s)
