@@ -351,7 +351,8 @@ class FakeOutgoingLog:
     async def give_up_refused(self, batch_id: str) -> int:
         batch = self._books.batches[batch_id]
         if batch.is_refused and not batch.is_filler:
-            batch.is_filler, batch.attempts = True, batch.attempts + 1
+            batch.is_filler = True
+            batch.attempts += 1
         return int(batch.is_filler)
 
     async def settle(self, batch_id: str) -> SettleOutcome:
@@ -380,8 +381,8 @@ class FakeOutgoingLog:
         return payout.outcome
 
     async def unnotified(self, batch_id: str) -> list[PayoutOutcome]:
-        paid = self._books.payouts_in(batch_id)
-        return [p.outcome for p in paid if p.status.is_final and not p.is_told]
+        found = self._books.payouts_in(batch_id)
+        return [p.outcome for p in found if p.status.is_final and not p.is_told]
 
     async def mixes_over(self, mix_ids: Collection[str]) -> list[str]:
         return sorted(mix_ids)
@@ -473,9 +474,8 @@ class FakeSweeper:
         books = self._books
         books.sweep_plans.append(is_forced)
         if books.worthy or (is_forced and books.crumbs):
-            # Each address pays for itself; what is too little by itself goes along with the rest.
-            made = [new_id(CHAIN_BATCH) for _ in range(books.worthy or 1)]
-            books.batches |= {each: FakeBatch(each, self._chain_id) for each in made}
+            ids = [new_id(CHAIN_BATCH) for _ in range(books.worthy or 1)]
+            books.batches |= {each: FakeBatch(each, self._chain_id) for each in ids}
             books.worthy, books.crumbs = 0, 0 if is_forced else books.crumbs
         on_their_way = [b.id for b in books.batches.values() if not b.is_mined]
         return SweepPlan(on_their_way, books.sweep_interval_s)

@@ -214,6 +214,14 @@ async def swept(flow: Flow) -> Handles:
     return {"sweep": sweeps}
 
 
+async def swept_together(flow: Flow) -> Handles:
+    """Deposits of several addresses are swept, all at once."""
+    flow.books.worthy = 3
+    sweeps = await flow.start_sweeps()
+    await until(lambda: sum(b.sent for b in flow.books.batches.values()) == 3)
+    return {"sweep_together": sweeps}
+
+
 async def _settle_sweep(flow: Flow, count: int) -> None:
     """Take the newest of so many sweeps to its end."""
     books = flow.books
@@ -412,6 +420,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     deposit_rechecked,
     swept,
     swept_for_long,
+    swept_together,
     webhook_taken,
     webhook_retried,
     webhook_failed,

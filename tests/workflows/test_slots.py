@@ -8,6 +8,7 @@ from temporalio.worker import Worker
 
 import worker
 from domain.clock import SystemClock
+from domain.ids import new_id
 from infra.database import Database
 from mixers.desk import PostgresMixDesk
 from tests.support.mixing import KEEP_FOR, KEYS
@@ -18,7 +19,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 def of_wallet(process: worker.Process) -> Worker:
-    return worker.wallet_worker(process)
+    return worker.wallet_worker(process, queue=new_id("slots"))
 
 
 def of_mixer(process: worker.Process) -> Worker:
@@ -32,7 +33,7 @@ def of_mixer(process: worker.Process) -> Worker:
         worker.INTERCEPTORS,
         timedelta(seconds=1),
     )
-    return serving.worker_of("mixer-1")
+    return serving.worker_of(new_id("slots"))
 
 
 class TestSlots:

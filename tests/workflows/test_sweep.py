@@ -59,11 +59,9 @@ class TestSweeps:
 
     async def test_are_started_together(self, flow: Flow) -> None:
         """Hundreds of addresses would take hundreds of workflow tasks, one after the other."""
-        flow.books.worthy = 3
-        sweeps = await flow.start_sweeps()
-        await until(lambda: sum(b.sent for b in flow.books.batches.values()) == 3)
+        handles = await scenarios.swept_together(flow)
         started = "START_CHILD_WORKFLOW_EXECUTION_INITIATED"
-        history = await events_of(sweeps)
+        history = await events_of(handles["sweep_together"])
         first = history.index(started)
         assert history[first : first + 3] == [started] * 3
 
