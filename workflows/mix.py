@@ -28,7 +28,12 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=MIX_WORKFLOW)
 class MixWorkflow:
-    """Moves no money by itself: each step is one unit of work on the database."""
+    """
+    Moves no money by itself: each step is one unit of work on the database.
+
+    A step that is refused may have been done before, by a try whose worker died before it could
+    tell: then too there may be something to do.
+    """
 
     @workflow.init
     def __init__(self, request: MixInput) -> None:
@@ -65,65 +70,72 @@ class MixWorkflow:
     @workflow.update
     async def cancel(self) -> MixStanding:
         """Give the mix up, before its first part leaves."""
-        standing = await workflow.execute_local_activity_method(
-            MixActivities.cancel, self._mix_id, **database("give it back")
-        )
-        self._moved = True
-        return standing
+        try:
+            return await workflow.execute_local_activity_method(
+                MixActivities.cancel, self._mix_id, **database("give it back")
+            )
+        finally:
+            self._moved = True
 
     @workflow.update
     async def pause(self) -> MixStanding:
         """Let nothing leave until it is resumed."""
-        standing = await workflow.execute_local_activity_method(
-            MixActivities.pause, self._mix_id, **database("its user pauses it")
-        )
-        self._moved = True
-        return standing
+        try:
+            return await workflow.execute_local_activity_method(
+                MixActivities.pause, self._mix_id, **database("its user pauses it")
+            )
+        finally:
+            self._moved = True
 
     @workflow.update
     async def resume(self) -> MixStanding:
         """Go on; what became due meanwhile is drawn anew."""
-        standing = await workflow.execute_local_activity_method(
-            MixActivities.resume, self._mix_id, **database("its user resumes it")
-        )
-        self._moved = True
-        return standing
+        try:
+            return await workflow.execute_local_activity_method(
+                MixActivities.resume, self._mix_id, **database("its user resumes it")
+            )
+        finally:
+            self._moved = True
 
     @workflow.update
     async def hold(self, action: MixAction) -> MixStanding:
         """Let nothing leave, or be given back, until an operator lifts it."""
-        standing = await workflow.execute_local_activity_method(
-            MixActivities.hold, action, **database("an operator holds it")
-        )
-        self._moved = True
-        return standing
+        try:
+            return await workflow.execute_local_activity_method(
+                MixActivities.hold, action, **database("an operator holds it")
+            )
+        finally:
+            self._moved = True
 
     @workflow.update
     async def release_hold(self, action: MixAction) -> MixStanding:
         """Let a held mix go on."""
-        standing = await workflow.execute_local_activity_method(
-            MixActivities.release_hold, action, **database("an operator lets it go on")
-        )
-        self._moved = True
-        return standing
+        try:
+            return await workflow.execute_local_activity_method(
+                MixActivities.release_hold, action, **database("an operator lets it go on")
+            )
+        finally:
+            self._moved = True
 
     @workflow.update
     async def refund_dole(self, action: OperatorAction) -> PayoutOutcome:
         """Give a part that is stuck before it was signed to its user's balance."""
-        outcome = await workflow.execute_local_activity_method(
-            PayoutActivities.refund_unsigned, action, **database("operator refunds a part")
-        )
-        self._moved = True
-        return outcome
+        try:
+            return await workflow.execute_local_activity_method(
+                PayoutActivities.refund_unsigned, action, **database("operator refunds a part")
+            )
+        finally:
+            self._moved = True
 
     @workflow.update
     async def retry_dole(self, action: OperatorAction) -> PayoutOutcome:
         """Put a part whose chain transaction was given up into another batch."""
-        outcome = await workflow.execute_local_activity_method(
-            PayoutActivities.retry_abandoned, action, **database("operator retries a part")
-        )
-        self._moved = True
-        return outcome
+        try:
+            return await workflow.execute_local_activity_method(
+                PayoutActivities.retry_abandoned, action, **database("operator retries a part")
+            )
+        finally:
+            self._moved = True
 
     @workflow.signal
     def moved(self) -> None:

@@ -125,10 +125,11 @@ class FakeMixDesk:
 
     async def release_hold(self, action: MixAction) -> MixStanding:
         mix = self._mixer.mixes[action.mix_id]
-        if mix.is_held:
-            mix.is_held = False
-            self._mixer.count("hold lifted")
-            self._redraw(mix)
+        if not mix.is_held:
+            raise MixStateError
+        mix.is_held = False
+        self._mixer.count("hold lifted")
+        self._redraw(mix)
         return self._next(mix)
 
     def _redraw(self, mix: FakeMix) -> None:
