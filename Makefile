@@ -6,7 +6,7 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up nodes test check fmt lock bench contracts long crash soak clean
 ARGS ?=
-PARALLEL ?= -n 3 --dist=loadfile --no-loadscope-reorder
+PARALLEL ?= -n 3 --dist=worksteal
 BIN := .venv/bin
 STAMP := .venv/.installed
 

@@ -33,6 +33,7 @@ async def payer(stack: Stack) -> AsyncIterator[ScriptedUser]:
 
 
 class TestJobcoin:
+    @pytest.mark.long
     @pytest.mark.timeout(240)
     async def test_is_credited_and_paid_out_once_while_its_node_is_killed(
         self, stack: Stack, payer: ScriptedUser

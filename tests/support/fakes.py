@@ -29,7 +29,7 @@ from domain.payouts import (
     PayoutStatus,
 )
 from domain.pockets import PocketStanding, PocketTransferRequest
-from domain.ports import SettleOutcome, SignOutcome, SweepPlan, WatchRound
+from domain.ports import SettleOutcome, SignOutcome, WatchRound
 from domain.runs import RunDecisionRequest, RunStatus
 from tests.support.clocks import MovableClock
 from tests.support.fake_kyc import KycBooks
@@ -180,7 +180,9 @@ class Books:
             "unswept": (self.crumbs, self.worthy),
             "webhooks": self.webhooks.standing(),
             "pockets": (sorted(self.pockets), self.gas_to_lend, sorted(self.quotes)),
-            "batches": [(b.is_filler, b.is_mined, b.account_nonce) for b in self.batches.values()],
+            "batches": sorted(
+                (b.is_filler, b.is_mined, str(b.account_nonce)) for b in self.batches.values()
+            ),
         }
 
     def release(self, payout: FakePayout, status: PayoutStatus) -> None:
@@ -461,24 +463,6 @@ class FakeDepositDesk:
             confirmations_required=3,
             is_waiting=deposit.is_waiting,
         )
-
-
-class FakeSweeper:
-    """``domain.ports.Sweeper``."""
-
-    def __init__(self, books: Books, chain_id: str) -> None:
-        self._books = books
-        self._chain_id = chain_id
-
-    async def plan(self, *, is_forced: bool) -> SweepPlan:
-        books = self._books
-        books.sweep_plans.append(is_forced)
-        if books.worthy or (is_forced and books.crumbs):
-            ids = [new_id(CHAIN_BATCH) for _ in range(books.worthy or 1)]
-            books.batches |= {each: FakeBatch(each, self._chain_id) for each in ids}
-            books.worthy, books.crumbs = 0, 0 if is_forced else books.crumbs
-        on_their_way = [b.id for b in books.batches.values() if not b.is_mined]
-        return SweepPlan(on_their_way, books.sweep_interval_s)
 
 
 class FakeBatchSigner:

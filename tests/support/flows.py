@@ -69,6 +69,7 @@ from tests.support.fake_kyc import (
     FakeKycDesk,
 )
 from tests.support.fake_runs import REQUESTER, FakeRunDesk, upload
+from tests.support.fake_sweeper import FakeSweeper
 from tests.support.fake_webhooks import FakeWebhookDesk
 from tests.support.fakes import (
     Books,
@@ -81,7 +82,6 @@ from tests.support.fakes import (
     FakePocketDesk,
     FakePocketSpender,
     FakeRun,
-    FakeSweeper,
 )
 from tests.support.pockets import transfer_request
 from worker import WORKFLOWS, sandbox
