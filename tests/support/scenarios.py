@@ -216,9 +216,9 @@ async def swept(flow: Flow) -> Handles:
 
 async def swept_together(flow: Flow) -> Handles:
     """Deposits of several addresses are swept, all at once."""
-    flow.books.worthy = 3
+    flow.books.confirms_by_itself, flow.books.worthy = False, 3
     sweeps = await flow.start_sweeps()
-    await until(lambda: sum(b.sent for b in flow.books.batches.values()) == 3)
+    await _settle_sweep(flow, 3)
     return {"sweep_together": sweeps}
 
 

@@ -50,7 +50,9 @@ CRASHES: dict[str, Scenario] = {
 }
 """Each activity, and a path that takes it."""
 
-REPLAYED = [scenario for scenario in SCENARIOS if scenario is not scenarios.whole]
+NOT_REPLAYED = (scenarios.whole, scenarios.swept_together)
+"""Without a cache, what starts several workflows at once loses tasks, each for ten seconds."""
+REPLAYED = [scenario for scenario in SCENARIOS if scenario not in NOT_REPLAYED]
 
 
 async def standing_after(environment: WorkflowEnvironment, scenario: Scenario) -> dict[str, object]:
